@@ -1,0 +1,75 @@
+"""What the engine raises on purpose. Each class carries the HTTP status and code that clients of the wire see.
+
+EngineError
+ |- InvariantError        a bug of ours; nothing was written
+ |- RefusedError          the request does not fit the state it met; nothing changed
+ |   |- NotFoundError (404)  |- ConflictError (409)  |- InvalidRequestError (400)  |- IllegalStateError (500, upstream's word)
+ |- StoreError            a back end refused or failed
+     |- VersionConflictError  |- OutcomeUnknownError  |- StoreFullError
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class EngineError(Exception):
+    """Root of what we raise on purpose."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "INTERNAL_ERROR"
+    retryable: ClassVar[bool] = False
+
+
+class InvariantError(EngineError):
+    """The engine met a state that its own tables forbid: our bug."""
+
+
+class RefusedError(EngineError):
+    """The request does not fit the state it met; nothing was changed."""
+
+
+class NotFoundError(RefusedError):
+    status, code = 404, "NOT_FOUND"
+
+
+class ConflictError(RefusedError):
+    status, code = 409, "CONFLICT"
+
+
+class InvalidRequestError(RefusedError):
+    """A value is not acceptable; `problems` lists path and message of each (may be empty)."""
+
+    status, code = 400, "INVALID_INPUT"
+
+    def __init__(self, message: str, problems: tuple[tuple[str, str, str | None], ...] = ()) -> None:
+        super().__init__(message)
+        self.problems = problems
+
+
+class IllegalStateError(RefusedError):
+    """Upstream answers 500 here (IllegalStateException) and clients compare it, so we do too."""
+
+    status, code = 500, "ILLEGAL_STATE"
+
+
+class StoreError(EngineError):
+    """A back end refused or failed; `__cause__` keeps the driver's own error."""
+
+
+class VersionConflictError(StoreError):
+    """Somebody wrote first; nothing was written. Reload and decide again."""
+
+    status, code, retryable = 409, "CONFLICT", True
+
+
+class OutcomeUnknownError(StoreError):
+    """The write may or may not have landed. Read before writing again."""
+
+    status, code, retryable = 503, "UNAVAILABLE", True
+
+
+class StoreFullError(StoreError):
+    """The disk under the store is full; nothing was written."""
+
+    status, code, retryable = 507, "STORAGE_FULL", True

@@ -1,0 +1,252 @@
+"""What the engine asks of a store. The contract is engine/testing/execution_store.py and metadata_store.py.
+
+A workflow, its tasks, queue entries, timers, history and outbox live in one shard (the workflow id): no operation here
+assumes a transaction over two workflows. Reads see every write acknowledged before they began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from msgspec import Raw, Struct
+
+from engine.core.errors import StoreError
+from engine.core.records import Delta, Header, HistoryRow, Lease, Message, QueueEntry, Task, Timer
+from engine.core.search import SearchQuery
+from engine.core.statuses import TaskStatus
+
+
+class Claim(Struct, kw_only=True, frozen=True):
+    """Lease up to `count` due, unheld entries of one queue to a worker: priority first (high to low), then due time, then age.
+
+    Result: list[Claimed], possibly empty. Each claimed entry gets poll_count + 1, start_ms if it had none, update_ms = now_ms.
+    """
+
+    queue: str
+    count: int
+    worker_id: str
+    now_ms: int
+
+
+class ExtendLease(Struct, kw_only=True, frozen=True):
+    """Bump update_ms (and so the response deadline) of a task still in its queue; keep `progress` when given.
+
+    Result: True when the entry exists, else False. Progress of None leaves the stored one.
+    """
+
+    task_id: str
+    now_ms: int
+    progress: Raw | None = None
+
+
+class MessagesDone(Struct, kw_only=True, frozen=True):
+    """Forget delivered outbox messages. Result: None. Unknown ids are no error."""
+
+    message_ids: tuple[str, ...]
+
+
+class AppendLogs(Struct, kw_only=True, frozen=True):
+    """Append log lines to a task, in order. `lines` are (text, created_ms). Result: None."""
+
+    task_id: str
+    lines: tuple[tuple[str, int], ...]
+
+
+class MarkPolls(Struct, kw_only=True, frozen=True):
+    """Upsert when workers last polled: (task type, domain or "", worker id, at_ms). Result: None."""
+
+    marks: tuple[tuple[str, str, str, int], ...]
+
+
+Write = Delta | Claim | ExtendLease | MessagesDone | AppendLogs | MarkPolls
+
+
+class Claimed(Struct, kw_only=True):
+    """A task just leased: the stored task (state untouched by the poll) and its queue entry, lease filled in."""
+
+    task: Task
+    entry: QueueEntry
+
+
+WriteResult = int | list[Claimed] | bool | None | StoreError
+
+
+class StoredWorkflow(Struct, kw_only=True):
+    """A workflow's header as stored; `row_version` is what the next delta must expect."""
+
+    header: Header
+    row_version: int
+    input: Raw
+
+
+class WorkflowRow(Struct, kw_only=True):
+    """A workflow for reading: header with input and output."""
+
+    header: Header
+    input: Raw
+    output: Raw
+
+
+class PollMark(Struct, kw_only=True, frozen=True):
+    task_type: str
+    domain: str
+    worker_id: str
+    at_ms: int
+
+
+class ExecutionStore(Protocol):
+    """Executions under optimistic versions; the contract is ExecutionStoreContract."""
+
+    delta_rows_max: int | None
+    """How many rows one delta may touch; None = no bound of the store's own."""
+
+    async def write(self, group: Sequence[Write]) -> list[WriteResult]:
+        """Do all of `group` in one transaction, durable when this returns; deltas first, in order, then the rest in order.
+
+        Each delta is written whole or not at all and a refused one never fails its neighbours. At most one delta a workflow.
+
+        Returns:
+            one result a write, in order. For a Delta: the new row version, or (as a value, not raised) VersionConflictError when the
+            row version differs, the workflow exists already (expected 0) or is gone: nothing of it was written.
+
+        Raises:
+            StoreFullError: nothing of the group was written.
+            OutcomeUnknownError: perhaps written; read the versions back before anything else.
+        """
+        ...
+
+    async def load(self, workflow_id: str) -> StoredWorkflow | None: ...
+
+    async def row(self, workflow_id: str) -> WorkflowRow | None: ...
+
+    async def definition(self, definition_hash: str) -> bytes | None:
+        """The frozen definition's wire JSON by its content hash."""
+        ...
+
+    async def tasks_by_id(self, task_ids: Collection[str]) -> dict[str, Task]:
+        """Missing ids are left out."""
+        ...
+
+    async def latest(self, workflow_id: str, base_refs: Collection[str]) -> dict[str, Task]:
+        """Per base reference the task with the highest seq; references never scheduled are left out."""
+        ...
+
+    async def by_ref(self, workflow_id: str, refs: Collection[str]) -> dict[str, Task]:
+        """Per full reference (with loop suffix) the task with the highest seq; a JOIN reads its branches with it."""
+        ...
+
+    async def open_tasks(self, workflow_id: str) -> list[Task]:
+        """SCHEDULED and IN_PROGRESS ones, by seq."""
+        ...
+
+    async def tasks(
+        self,
+        workflow_id: str,
+        *,
+        after_seq: int = 0,
+        limit: int | None = None,
+        statuses: Collection[TaskStatus] | None = None,
+    ) -> list[Task]:
+        """All tasks by seq, optionally a page of them."""
+        ...
+
+    async def task_count(self, workflow_id: str, statuses: Collection[TaskStatus] | None = None) -> int: ...
+
+    async def entries(self, task_ids: Collection[str]) -> dict[str, QueueEntry]:
+        """Queue entries (with leases) of tasks that are in a queue."""
+        ...
+
+    async def entries_of(self, workflow_id: str) -> dict[str, QueueEntry]:
+        """Queue entries of one workflow, by task id."""
+        ...
+
+    async def ready(self, queue: str, now_ms: int) -> bool:
+        """Whether a claim at now_ms would find something."""
+        ...
+
+    async def next_due_ms(self, queue: str) -> int | None:
+        """The earliest due time among unheld entries of the queue."""
+        ...
+
+    async def due_timers(self, now_ms: int, limit: int) -> list[Timer]: ...
+
+    async def due_deadlines(self, now_ms: int, limit: int) -> list[QueueEntry]:
+        """Queue entries whose `deadline_ms()` is set and has passed, earliest first."""
+        ...
+
+    async def next_instant_ms(self) -> int | None:
+        """The earliest timer or queue deadline; None when there is none."""
+        ...
+
+    async def pending_messages(self, limit: int, after_id: str = "") -> list[Message]:
+        """Undelivered outbox messages in order of writing (ids sort by time)."""
+        ...
+
+    async def queue_sizes(self, queues: Collection[str] | None = None) -> dict[str, int]:
+        """Unended tasks per queue, held ones left out; queues asked for and empty count 0."""
+        ...
+
+    async def queue_detail(self) -> dict[str, tuple[int, int]]:
+        """Per queue: (unheld, held)."""
+        ...
+
+    async def poll_marks(self, task_type: str | None = None) -> list[PollMark]: ...
+
+    async def logs(self, task_id: str) -> list[tuple[str, int]]:
+        """Log lines (text, created_ms) in order of writing."""
+        ...
+
+    async def history(self, workflow_id: str) -> list[HistoryRow]:
+        """Accepted events in the order they were decided."""
+        ...
+
+    async def search(self, query: SearchQuery) -> tuple[int, list[WorkflowRow]]:
+        """All matches counted, one page of them returned."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class MetadataStore(Protocol):
+    """Workflow and task definitions as wire JSON."""
+
+    async def put_workflow_def(self, name: str, version: int, body: bytes, *, replace: bool) -> bool:
+        """False when it exists and `replace` is false; nothing is written then."""
+        ...
+
+    async def get_workflow_def(self, name: str, version: int | None = None) -> bytes | None:
+        """The highest version when `version` is None."""
+        ...
+
+    async def list_workflow_defs(self, name: str | None = None) -> list[bytes]:
+        """By name, then version."""
+        ...
+
+    async def delete_workflow_def(self, name: str, version: int) -> bool: ...
+
+    async def put_task_defs(self, defs: Sequence[tuple[str, bytes]]) -> None: ...
+
+    async def get_task_def(self, name: str) -> bytes | None: ...
+
+    async def list_task_defs(self) -> list[bytes]: ...
+
+    async def delete_task_def(self, name: str) -> bool: ...
+
+
+__all__ = [
+    "AppendLogs",
+    "Claim",
+    "Claimed",
+    "ExecutionStore",
+    "ExtendLease",
+    "Lease",
+    "MarkPolls",
+    "MessagesDone",
+    "MetadataStore",
+    "PollMark",
+    "StoredWorkflow",
+    "WorkflowRow",
+    "Write",
+    "WriteResult",
+]

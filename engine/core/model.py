@@ -1,7 +1,8 @@
 """Workflow and task definitions: records and their JSON form in one.
 
 Field names are snake_case here and Conductor's camelCase on the wire. A record is frozen: derive with
-`msgspec.structs.replace` or `map_tasks`. `None` is left out when written; 0, false and empty collections are kept.
+`msgspec.structs.replace` or `map_tasks`. `None` is left out when written; 0, false and empty collections
+are kept.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -107,9 +108,10 @@ class TaskDef(Auditable, frozen=True):
 
 
 class SubWorkflowParams(Record, frozen=True):
-    """Which workflow a SUB_WORKFLOW task starts; name and version are those of an inline definition if there is one.
+    """Which workflow a SUB_WORKFLOW task starts.
 
-    `workflow_definition` is a definition or a text that is one `${...}` expression.
+    `workflow_definition` is a definition or a text that is one `${...}` expression. An inline definition
+    decides `name` and `version`, whatever was given beside it.
     """
 
     name: str = ""
@@ -263,7 +265,7 @@ def encode(record: Record | list[Record] | list[TaskDef] | list[WorkflowDef]) ->
 
 
 def wire(record: Record) -> dict[str, Any]:
-    """Build the JSON object of a record: camelCase keys, `None` fields left out, free maps as they are (not copied)."""
+    """Build the JSON object of a record: camelCase keys, `None` left out, free maps as they are (not copied)."""
     out: dict[str, Any] = {}
     for attribute, name, nested, when_null in _plan(type(record)):
         value = getattr(record, attribute)
@@ -400,7 +402,7 @@ def _without_nulls(value: Any, hint: Any) -> Any:
         return {
             key: _without_nulls(item, fields[key])
             for key, item in value.items()
-            if item is not None and key in fields
+            if key in fields and (item is not None or type(None) in get_args(fields[key]))
         }
     origin, parts = get_origin(hint), get_args(hint)
     if origin is list and isinstance(value, list):

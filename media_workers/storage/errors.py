@@ -1,0 +1,23 @@
+"""What storage refuses or cannot do.
+
+StorageError
+├── KeyRefusedError   the key is not a plain relative path
+├── MissingKeyError   nothing is stored there
+└── DiskFullError     there is not enough room, before or while writing
+"""
+
+
+class StorageError(Exception):
+    """Root of what storage raises on purpose; the message is one sentence for an operator."""
+
+
+class KeyRefusedError(StorageError):
+    """The key would leave the storage or hide in it."""
+
+
+class MissingKeyError(StorageError):
+    """Nothing is stored under the key."""
+
+
+class DiskFullError(StorageError):
+    """Not enough free space; nothing half-written is left."""

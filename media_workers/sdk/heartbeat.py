@@ -98,10 +98,7 @@ class Heartbeat:
         while not self._stop.wait(self._progress_period_s):
             quiet_s += self._progress_period_s
             with self._guard:
-                due, progress = (
-                    self._fresh or quiet_s + self._progress_period_s > self._period_s,
-                    self._progress,
-                )
+                fresh, progress = self._fresh, self._progress
                 self._fresh = False
             self.flush_notes()
             if fresh or quiet_s + self._progress_period_s > self._period_s:

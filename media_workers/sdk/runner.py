@@ -97,11 +97,7 @@ def _failure(ctx: TaskContext, error: TaskError) -> TaskResult:
 
 
 def _result(
-    ctx: TaskContext,
-    status: TaskStatus,
-    output: msgspec.Raw | dict[str, object],
-    *,
-    reason: str | None = None,
+    ctx: TaskContext, status: TaskStatus, output: msgspec.Raw | dict[str, object], reason: str | None = None
 ) -> TaskResult:
     return TaskResult(
         workflow_instance_id=ctx.task.workflow_instance_id,

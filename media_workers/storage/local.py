@@ -10,8 +10,9 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import unquote, urlsplit
 
-from media_workers.storage.errors import DiskFullError, MissingKeyError, StorageError
+from media_workers.storage.errors import DiskFullError, KeyRefusedError, MissingKeyError, StorageError
 from media_workers.storage.homes import Home
 from media_workers.storage.port import StoredFile, TreeFile, checked_key
 
@@ -85,6 +86,18 @@ class LocalStorage:
         if path.resolve() != path or not path.is_file():
             raise MissingKeyError(f"nothing is stored under {key}")
         return path
+
+    def key_of(self, url: str) -> str:
+        parts = urlsplit(url)
+        path = Path(unquote(parts.path))
+        if parts.scheme != "file" or parts.netloc not in ("", "localhost") or ".." in path.parts:
+            raise KeyRefusedError(f"{url!r} is no file:// URL below the media folder")
+        try:
+            key = path.relative_to(self.root).as_posix()
+        except ValueError:
+            raise KeyRefusedError(f"{url!r} lies outside the media folder") from None
+        checked_key(key)
+        return key
 
     def size(self, key: str) -> int | None:
         try:

@@ -75,6 +75,14 @@ class Storage(Protocol):
         """A local file with the content, for tools that read files. It is not to be written to."""
         ...
 
+    def key_of(self, url: str) -> str:
+        """The key that a URL of this storage names (`file://` for a directory).
+
+        Raises:
+            KeyRefusedError: it names something else.
+        """
+        ...
+
     def size(self, key: str) -> int | None:
         """Bytes stored under the key, None when there is no such file."""
         ...

@@ -1,0 +1,132 @@
+"""media_audio: one sound track, whole, at the wanted loudness."""
+
+from pathlib import Path
+
+from media_workers.media.commands import audio_args, loudness_args
+from media_workers.media.loudness import Loudness, parse_loudness
+from media_workers.media.plan import AudioPlan
+from media_workers.media.verify import Finding, check_audio
+from media_workers.sdk import Record, TaskContext, TaskFailed, TaskRejected, worker
+from media_workers.storage import Artefact, artefact_key, facts_of
+from media_workers.tasks.encode import bitrate_bps, provenance, refuse_broken
+from media_workers.tasks.plan import BranchInput
+from media_workers.tasks.probing import measure
+from media_workers.tasks.records import EncodedAudio, FileRef, file_ref
+from media_workers.tasks.source import source_path
+from media_workers.tasks.tools import (
+    MEASURE_LIMITS,
+    MIB,
+    encode_limits,
+    run_tool,
+    time_progress,
+    tool_versions,
+)
+
+AUDIO_NAME = "audio.mp4"
+SCRATCH_BYTES_MIN = 32 * MIB
+# The measuring pass only decodes; it is about this share of the whole.
+MEASURE_FRACTION = 0.4
+
+
+class AudioOutput(Record, frozen=True, kw_only=True):
+    """Output of media_audio; `reused` when an earlier run had already made it."""
+
+    audio: EncodedAudio
+    file: FileRef
+    reused: bool
+
+
+@worker("media_audio")
+def audio(job: BranchInput, ctx: TaskContext) -> AudioOutput:
+    """Encode one sound track of the plan. Safe to repeat: the same work is found, not done again."""
+    chosen = next((item for item in job.plan.audio if item.name == job.track), None)
+    if chosen is None:
+        raise TaskRejected("invalid_input", f"input field track: the plan has no sound track {job.track!r}")
+    return encode_track(ctx, job, chosen)
+
+
+def encode_track(ctx: TaskContext, job: BranchInput, track: AudioPlan) -> AudioOutput:
+    """Measure and encode one track, check it, store it."""
+    version = tool_versions(ctx.resources.binaries).get("ffmpeg", "")
+    # What is measured follows from the source, so the recipe without a measurement is enough for the key.
+    recipe = audio_args("ffmpeg", track, source="SOURCE", target="TARGET", measured=None)
+    key = artefact_key("audio", job.source_sha256, recipe, track, version)
+    found = ctx.resources.artefacts.find(job.video_id, key)
+    if found is not None:
+        return _output(found, reused=True)
+    source = source_path(ctx, job.source_key)
+    seconds = track.samples_total / track.sample_rate
+    room = SCRATCH_BYTES_MIN + int(2 * track.bitrate_bps * seconds / 8)
+    with ctx.scratch(room) as folder:
+        target = folder / AUDIO_NAME
+        measured = _loudness(ctx, track, source)
+        command = audio_args(
+            ctx.resources.binaries.ffmpeg, track, source=str(source), target=str(target), measured=measured
+        )
+        result = run_tool(
+            ctx,
+            command,
+            what=f"encoding {track.name}",
+            limits=encode_limits(seconds, room),
+            on_line=time_progress(
+                ctx, seconds_total=seconds, message=f"encoding {track.name}", start=MEASURE_FRACTION
+            ),
+        )
+        refuse_broken(track_findings(ctx, track, target), code="encode_mismatch")
+        facts = EncodedAudio(
+            track=track.name,
+            codec=track.codec,
+            language=track.language,
+            channels=track.channels,
+            duration_seconds=round(seconds, 6),
+            average_bitrate=bitrate_bps(target, seconds),
+            loudness_lufs=track.loudness_lufs if measured is not None else None,
+            provenance=provenance(
+                ctx,
+                _without_paths(command, source, target, ctx.resources.binaries.ffmpeg),
+                "ffmpeg",
+                result,
+                inputs=(job.source_sha256,),
+            ),
+        )
+        ctx.check_cancelled()
+        artefact, reused = ctx.resources.artefacts.commit(
+            job.video_id, key, folder, kind="audio", facts=facts
+        )
+    return _output(artefact, reused=reused)
+
+
+def track_findings(ctx: TaskContext, track: AudioPlan, path: Path) -> tuple[Finding, ...]:
+    """Measure an encoded track against the plan."""
+    probe, packets = measure(ctx, path)
+    return check_audio(track, probe, packets)
+
+
+def _loudness(ctx: TaskContext, track: AudioPlan, source: Path) -> Loudness | None:
+    if track.loudness_lufs is None:
+        return None
+    ctx.progress(0.0, message=f"measuring the loudness of {track.name}")
+    result = run_tool(
+        ctx,
+        loudness_args(ctx.resources.binaries.ffmpeg, track, source=str(source)),
+        what=f"measuring the loudness of {track.name}",
+        limits=MEASURE_LIMITS,
+    )
+    ctx.progress(MEASURE_FRACTION, message=f"measured the loudness of {track.name}")
+    try:
+        return parse_loudness(result.stderr_tail)
+    except ValueError as error:
+        raise TaskFailed(
+            "tool_failed", f"the loudness of {track.name} could not be measured: {error}"
+        ) from error
+
+
+def _without_paths(command: list[str], source: Path, target: Path, tool: str) -> list[str]:
+    names = {str(source): "SOURCE", str(target): "TARGET", tool: "ffmpeg"}
+    return [names.get(part, part) for part in command]
+
+
+def _output(artefact: Artefact, *, reused: bool) -> AudioOutput:
+    return AudioOutput(
+        audio=facts_of(artefact, EncodedAudio), file=file_ref(artefact, AUDIO_NAME), reused=reused
+    )

@@ -1,0 +1,161 @@
+"""media_publish: what players may fetch, visible in one step or not at all."""
+
+import hashlib
+
+import msgspec
+
+from media_workers.media.package import content_type, publish_order
+from media_workers.sdk import Record, TaskContext, TaskFailed, TaskRejected, worker
+from media_workers.storage import (
+    MissingKeyError,
+    Storage,
+    StorageError,
+    StoredFile,
+    TreeFile,
+    checked_key,
+    sha256_of,
+)
+from media_workers.storage.artefacts import MANIFEST_NAME
+from media_workers.tasks.stills import POSTER_NAME, STORYBOARD_NAME
+from media_workers.tasks.tools import MIB
+
+# A publish manifest has a line for each segment; a day of two-second segments in ten renditions is under this.
+MANIFEST_BYTES_MAX = 64 * MIB
+
+
+class PublishInput(Record, frozen=True, kw_only=True):
+    """Input of media_publish: storage prefixes of the finished package and, if any, of the stills."""
+
+    video_id: str
+    package: str
+    stills: str | None = None
+    version: str | int | None = None
+
+
+class PublishedFile(Record, frozen=True, kw_only=True):
+    """One published file: path below the version's folder, bytes, hash, media type."""
+
+    path: str
+    size: int
+    sha256: str
+    content_type: str
+
+
+class PublishManifest(Record, frozen=True, kw_only=True):
+    """`manifest.json` of a version: every file but itself, in the order they become visible elsewhere."""
+
+    video_id: str
+    version: str
+    files: tuple[PublishedFile, ...]
+
+
+class Playback(Record, frozen=True, kw_only=True):
+    """Paths below the version's folder."""
+
+    hls: str
+    dash: str
+    poster: str | None = None
+    storyboard: str | None = None
+
+
+class PublishOutput(Record, frozen=True, kw_only=True):
+    """Output of media_publish: what can be played now, and the manifest that lists it."""
+
+    version: str
+    prefix: str
+    playback: Playback
+    files: int
+    size: int
+    manifest: str
+    manifest_sha256: str
+    reused: bool
+
+
+@worker("media_publish")
+def publish(job: PublishInput, ctx: TaskContext) -> PublishOutput:
+    """Publish a package and its stills as one version. Safe to repeat: an equal version stays as it is."""
+    version = str(job.version if job.version not in (None, "") else "1")
+    prefix = f"published/{job.video_id}/{version}"
+    try:
+        checked_key(prefix)
+    except StorageError as error:
+        raise TaskRejected("invalid_input", f"input field version or videoId: {error}") from error
+    storage = ctx.resources.storage
+    sources = {**_files(storage, job.package), **(_files(storage, job.stills) if job.stills else {})}
+    paths = publish_order(sorted(sources))
+    for name in ("master.m3u8", "manifest.mpd"):
+        if name not in sources:
+            raise TaskFailed("artefact_missing", f"the package has no {name}; package it again")
+    manifest = PublishManifest(
+        video_id=job.video_id,
+        version=version,
+        files=tuple(_described(ctx, path, sources[path]) for path in paths),
+    )
+    document = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+    reused = _reveal(ctx, prefix, {path: sources[path] for path in paths}, document)
+    ctx.progress(1.0, message="published")
+    return PublishOutput(
+        version=version,
+        prefix=prefix,
+        playback=Playback(
+            hls="master.m3u8",
+            dash="manifest.mpd",
+            poster=POSTER_NAME if POSTER_NAME in sources else None,
+            storyboard=STORYBOARD_NAME if STORYBOARD_NAME in sources else None,
+        ),
+        files=len(manifest.files),
+        size=sum(file.size for file in manifest.files),
+        manifest=f"{prefix}/{MANIFEST_NAME}",
+        manifest_sha256=hashlib.sha256(document).hexdigest(),
+        reused=reused,
+    )
+
+
+def _files(storage: Storage, prefix: str) -> dict[str, StoredFile]:
+    """Path below an artefact -> its stored file; the artefact's own manifest is not for players."""
+    found = {
+        file.key.removeprefix(f"{prefix}/"): file
+        for file in storage.list(prefix)
+        if file.key != f"{prefix}/{MANIFEST_NAME}"
+    }
+    if not found:
+        raise TaskFailed(
+            "artefact_missing", "the finished files of this video have been removed; start again"
+        )
+    return found
+
+
+def _described(ctx: TaskContext, path: str, file: StoredFile) -> PublishedFile:
+    ctx.check_cancelled()
+    return PublishedFile(
+        path=path,
+        size=file.size,
+        sha256=sha256_of(ctx.resources.storage.local_path(file.key)),
+        content_type=content_type(path),
+    )
+
+
+def _reveal(ctx: TaskContext, prefix: str, sources: dict[str, StoredFile], document: bytes) -> bool:
+    """Make the version visible; True when an equal one was there already."""
+    storage = ctx.resources.storage
+    if _published(storage, prefix) == document:
+        return True
+    with ctx.scratch(MIB) as folder:
+        manifest = folder / MANIFEST_NAME
+        manifest.write_bytes(document)
+        files = [
+            *(TreeFile(path=path, source=storage.local_path(file.key)) for path, file in sources.items()),
+            TreeFile(path=MANIFEST_NAME, source=manifest),
+        ]
+        ctx.check_cancelled()
+        if not storage.put_tree(prefix, files):
+            storage.replace_tree(prefix, files)
+    return False
+
+
+def _published(storage: Storage, prefix: str) -> bytes | None:
+    try:
+        with storage.open(f"{prefix}/{MANIFEST_NAME}") as file:
+            return file.read(MANIFEST_BYTES_MAX)
+    except MissingKeyError:
+        return None

@@ -34,7 +34,7 @@ class BranchInput(Record, frozen=True, kw_only=True):
 
 
 class PlanOutput(Record, frozen=True, kw_only=True):
-    """Output of media_plan: the plan, and the branches of the dynamic fork with their inputs by reference name."""
+    """Output of media_plan: the plan, the fork's branches, and their inputs by reference name."""
 
     plan: Plan
     fork_tasks: list[WorkflowTask]

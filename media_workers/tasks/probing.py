@@ -38,13 +38,19 @@ def inspect_source(ctx: TaskContext, path: Path, *, audio_only_allowed: bool = F
         raise _rejected(refused, (refused,), None)
     probe = _probe_source(ctx, path, size_bytes, head)
     limits = Limits()
-    _accept(facts_from_probe(probe, size_bytes=size_bytes), limits, audio_only_allowed, quick=True)
+    _accept(
+        facts_from_probe(probe, size_bytes=size_bytes),
+        limits,
+        audio_only_allowed=audio_only_allowed,
+        quick=True,
+    )
     scan = PacketScan()
     # Its exit code says nothing: a damaged file is judged by the packets it still has.
     run_tool_unchecked(
         ctx, packets_args(ctx.resources.binaries.ffprobe, str(path)), limits=PROBE_LIMITS, on_line=scan.feed
     )
-    return _accept(facts_from_probe(probe, size_bytes=size_bytes, packets=scan), limits, audio_only_allowed)
+    facts = facts_from_probe(probe, size_bytes=size_bytes, packets=scan)
+    return _accept(facts, limits, audio_only_allowed=audio_only_allowed)
 
 
 def measure(ctx: TaskContext, path: Path) -> tuple[Mapping[str, Any], PacketScan]:
@@ -83,12 +89,12 @@ def _document(text: bytes) -> Mapping[str, Any]:
         raise TaskFailed("tool_failed", f"ffprobe printed no JSON document: {error}") from error
 
 
-# Without the packets the facts about time are the container's claims: only these are sure enough to refuse by.
+# Without the packets the facts about time are the container's claims; only these are sure already.
 _QUICK_CODES = frozenset({"too_large_frame", "too_many_streams", "encrypted_source", "external_reference"})
 
 
 def _accept(
-    facts: SourceFacts, limits: Limits, audio_only_allowed: bool, *, quick: bool = False
+    facts: SourceFacts, limits: Limits, *, audio_only_allowed: bool, quick: bool = False
 ) -> Inspection:
     verdicts = judge(facts, limits, audio_only_allowed=audio_only_allowed)
     refused = rejection(verdicts)

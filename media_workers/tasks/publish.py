@@ -19,7 +19,7 @@ from media_workers.storage.artefacts import MANIFEST_NAME
 from media_workers.tasks.stills import POSTER_NAME, STORYBOARD_NAME
 from media_workers.tasks.tools import MIB
 
-# A publish manifest has a line for each segment; a day of two-second segments in ten renditions is under this.
+# Room for a line for each segment of a day in ten renditions.
 MANIFEST_BYTES_MAX = 64 * MIB
 
 

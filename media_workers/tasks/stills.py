@@ -1,5 +1,6 @@
 """media_stills: the poster, and the storyboard that players show above their time line."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from media_workers.media.commands import choose_poster, poster_args, storyboard_args
@@ -48,7 +49,7 @@ def stills(job: BranchInput, ctx: TaskContext) -> StillsOutput:
     with ctx.scratch(SCRATCH_BYTES_MIN + wanted.sheets * SHEET_BYTES) as folder:
         finished = folder / "finished"
         finished.mkdir()
-        _poster(ctx, job, wanted, source, folder, finished / POSTER_NAME)
+        _poster(ctx, job, wanted.poster_seconds, source, folder).rename(finished / POSTER_NAME)
         sheets = _storyboard(ctx, job, wanted, source, finished)
         facts = Stills(poster=POSTER_NAME, storyboard=STORYBOARD_NAME, sheets=sheets)
         ctx.check_cancelled()
@@ -58,12 +59,10 @@ def stills(job: BranchInput, ctx: TaskContext) -> StillsOutput:
     return _output(artefact, reused=reused)
 
 
-def _poster(
-    ctx: TaskContext, job: BranchInput, wanted: StillsPlan, source: Path, folder: Path, target: Path
-) -> None:
+def _poster(ctx: TaskContext, job: BranchInput, seconds: Sequence[float], source: Path, folder: Path) -> Path:
     candidates = []
-    for number, at_seconds in enumerate(wanted.poster_seconds):
-        ctx.progress(POSTER_FRACTION * number / len(wanted.poster_seconds), message="choosing a poster")
+    for number, at_seconds in enumerate(seconds):
+        ctx.progress(POSTER_FRACTION * number / len(seconds), message="choosing a poster")
         candidate = folder / f"candidate-{number}.jpg"
         run_tool(
             ctx,
@@ -82,7 +81,7 @@ def _poster(
             candidates.append(candidate)
     if not candidates:
         raise TaskFailed("stills_missing", "no poster could be made from the source")
-    candidates[choose_poster([item.stat().st_size for item in candidates])].rename(target)
+    return candidates[choose_poster([item.stat().st_size for item in candidates])]
 
 
 def _storyboard(

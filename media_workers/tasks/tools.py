@@ -15,7 +15,7 @@ from media_workers.sdk import TaskCancelled, TaskContext, TaskFailed
 MIB = 1 << 20
 GIB = 1 << 30
 
-# Reading a file's tables and packets: seconds even for a long title; a hostile file must not hold a slot for ever.
+# Reading a file's tables and packets: seconds even for a long title. A hostile file must not hold a slot.
 PROBE_LIMITS = ProcLimits(wall_seconds=600, cpu_seconds=600, memory_bytes=2 * GIB, output_bytes=16 * MIB)
 # One decode without encoding.
 MEASURE_LIMITS = ProcLimits(wall_seconds=6 * 3600, memory_bytes=8 * GIB, idle_seconds=600)

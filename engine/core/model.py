@@ -12,13 +12,17 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
+from engine.core.errors import RefusedError
+
 Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 FreeMap = dict[str, Any]
 
 
-class MalformedBodyError(ValueError):
-    """The document is not JSON, or a field has the wrong type; the message names the field."""
+class MalformedBodyError(RefusedError):
+    """The document is not JSON, or a field has the wrong type; the message names it. Upstream answers 500 too."""
+
+    status, code = 500, "MALFORMED_BODY"
 
 
 class RetryLogic(StrEnum):
@@ -265,7 +269,7 @@ def encode(record: Record | list[Record] | list[TaskDef] | list[WorkflowDef]) ->
 
 
 def wire(record: Record) -> dict[str, Any]:
-    """Build the JSON object of a record: camelCase keys, `None` left out, free maps as they are (not copied)."""
+    """Build the JSON object of a record: camelCase keys, `None` left out, free maps not copied."""
     out: dict[str, Any] = {}
     for attribute, name, nested, when_null in _plan(type(record)):
         value = getattr(record, attribute)

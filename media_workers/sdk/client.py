@@ -118,8 +118,8 @@ class ConductorClient:
         return _decode(_task, answer) if answer.content else None
 
     def get_workflow(self, workflow_id: str) -> Workflow:
-        """The execution without its tasks."""
-        answer = self._send("GET", f"/workflow/{_segment(workflow_id)}", params={"includeTasks": "false"})
+        """The execution with its tasks."""
+        answer = self._send("GET", f"/workflow/{_segment(workflow_id)}", params={"includeTasks": "true"})
         return _decode(_workflow, answer)
 
     def add_log(self, task_id: str, text: str) -> None:

@@ -1,6 +1,7 @@
 """What a worker function may use while it works on one task."""
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ class TaskContext:
         cancellation: Cancellation,
         tell: Callable[[Progress], None],
         note: Callable[[str], None],
-        fetch_workflow: Callable[[str], Workflow],
+        fetch_workflow: Callable[[], Workflow],
     ) -> None:
         self.task = task
         self.worker_id = worker_id
@@ -146,4 +147,16 @@ class TaskContext:
         Raises:
             ServerUnavailableError, ServerRefusedError: it cannot be read.
         """
-        return self._fetch_workflow(self.task.workflow_instance_id).input
+        return self._workflow.input
+
+    def workflow_tasks(self) -> list[Task]:
+        """The workflow's tasks so far, oldest first; read once, so later ones are missing.
+
+        Raises:
+            ServerUnavailableError, ServerRefusedError: they cannot be read.
+        """
+        return self._workflow.tasks
+
+    @functools.cached_property
+    def _workflow(self) -> Workflow:
+        return self._fetch_workflow()

@@ -183,7 +183,7 @@ class WorkerHost:
             cancellation=run.cancellation,
             tell=run.heartbeat.tell,
             note=run.heartbeat.note,
-            fetch_workflow=lambda workflow_id: self._read_workflow(workflow_id, run.cancellation),
+            fetch_workflow=lambda: self._read_workflow(task.workflow_instance_id, run.cancellation),
         )
         log = _log.bind(task_id=task.task_id, task_type=task.task_type, workflow_id=task.workflow_instance_id)
         log.info("task_started", attempt=task.retry_count, delivery=task.poll_count)

@@ -105,6 +105,7 @@ class Workflow(Record, frozen=True, kw_only=True):
     status: str = ""
     workflow_name: str = ""
     input: msgspec.Raw = msgspec.Raw(b"{}")
+    tasks: list[Task] = []
 
 
 class ErrorResponse(Record, frozen=True, kw_only=True):

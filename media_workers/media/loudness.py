@@ -1,6 +1,17 @@
 """Loudness: what the measuring pass printed, and when to leave a track alone."""
 
+import json
+import math
+from typing import Any
+
 import msgspec
+
+# Below the gate of EBU R 128 there is nothing to measure.
+SILENT_LUFS = -70.0
+TRUE_PEAK_DBTP = -1.5
+RANGE_LU = 11
+# More gain than this raises the noise of a room, not a voice.
+GAIN_DB_MAX = 20.0
 
 
 class Loudness(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -19,4 +30,34 @@ def parse_loudness(stderr: str) -> Loudness | None:
     Raises:
         ValueError: there is no measurement in the text.
     """
-    raise NotImplementedError
+    start, end = stderr.rfind("{"), stderr.rfind("}")
+    try:
+        printed = json.loads(stderr[start : end + 1])
+        values = {name: float(printed[name]) for name in Loudness.__struct_fields__}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            "loudness: FFmpeg printed no measurement; see the log of the measuring pass"
+        ) from error
+    if not all(math.isfinite(value) for value in values.values()) or values["input_i"] < SILENT_LUFS:
+        return None
+    return Loudness(**values)
+
+
+def loudnorm_options(target_lufs: float, measured: Loudness | None) -> dict[str, Any]:
+    """Options of the loudnorm filter: for the measuring pass, or with its result for the second.
+
+    A very quiet track is raised by `GAIN_DB_MAX` and no more.
+    """
+    if measured is None:
+        return {"I": target_lufs, "TP": TRUE_PEAK_DBTP, "LRA": RANGE_LU, "print_format": "json"}
+    return {
+        "I": round(min(target_lufs, measured.input_i + GAIN_DB_MAX), 2),
+        "TP": TRUE_PEAK_DBTP,
+        "LRA": RANGE_LU,
+        "measured_I": measured.input_i,
+        "measured_TP": measured.input_tp,
+        "measured_LRA": measured.input_lra,
+        "measured_thresh": measured.input_thresh,
+        "offset": measured.target_offset,
+        "linear": "true",
+    }

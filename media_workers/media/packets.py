@@ -2,19 +2,33 @@
 
 from array import array
 from fractions import Fraction
+from itertools import pairwise
+from statistics import median_low
 
 import msgspec
 
+from media_workers.media.rates import rate_text, tidy_rate
+
+# In containers that may be spliced, FFmpeg takes a step of more than this for a new clock, not for a pause.
+JUMP_SECONDS_MIN = 10
+# A millisecond clock moves a 60 fps frame by 6 %: what is this near the median has the same rate.
+STEADY_RELATIVE = Fraction(1, 5)
+VARIABLE_RATIO = Fraction(3, 2)
+VARIABLE_SHARE = Fraction(1, 50)
+JUMPS_KEPT_MAX = 10_000
+
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What the timestamps of one stream say; times in seconds on the file's own clock."""
+    """What the timestamps of one stream say; times in seconds on the file's own clock.
+
+    `rate` is the rate of the median frame, tidied; None for a single frame. `end_seconds` is where the last
+    frame ends, after taking `jumps` of the clock out.
+    """
 
     count: int
     start_seconds: float
     end_seconds: float
-    duration_seconds: float
     rate: str | None
-    mean_rate: str | None
     variable: bool
     frame_seconds_median: float
     frame_seconds_min: float
@@ -23,34 +37,142 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     keyframe_gap_seconds_max: float
     missing: int
     jumps: int
+    encrypted: bool
 
 
-class StreamPackets:
-    """Timestamps of one stream in file order; `pts` and `durations` in ticks of `time_base`."""
+class _Packet(msgspec.Struct):
+    stream_index: int
+    pts: int | None = None
+    dts: int | None = None
+    duration: int = 0
+    flags: str = ""
+
+
+class _StreamPackets:
+    """Timestamps of one stream in file order, in ticks."""
 
     def __init__(self) -> None:
         self.pts: array[int] = array("q")
-        self.dts: array[int] = array("q")
         self.durations: array[int] = array("q")
         self.key = bytearray()
         self.missing = 0
-        self.encrypted = 0
+        self.encrypted = False
+        self.last_dts: int | None = None
+        self.last_duration = 0
+        self.steps: list[tuple[int, int]] = []
+
+    def add(self, packet: _Packet) -> None:
+        pts = packet.pts if packet.pts is not None else packet.dts
+        if pts is None:
+            self.missing += 1
+            return
+        dts = packet.dts if packet.dts is not None else pts
+        if self.last_dts is not None and len(self.steps) < JUMPS_KEPT_MAX:
+            step = dts - self.last_dts
+            if step < 0 or step > self.last_duration * 2 > 0:
+                self.steps.append((len(self.pts), step - self.last_duration))
+        self.last_dts, self.last_duration = dts, packet.duration
+        self.pts.append(pts)
+        self.durations.append(packet.duration)
+        self.key.append("K" in packet.flags)
 
 
 class PacketScan:
     """Collects the lines that `commands.packets_args` makes ffprobe print: feed each, then ask per stream."""
 
     def __init__(self) -> None:
-        self.streams: dict[int, StreamPackets] = {}
+        self._streams: dict[int, _StreamPackets] = {}
+        self._decoder = msgspec.json.Decoder(_Packet)
+        self._last: _StreamPackets | None = None
 
     def feed(self, line: str) -> None:
         """Take one line of ffprobe's compact JSON; lines that are no packet are ignored."""
-        raise NotImplementedError
+        text = line.strip().rstrip(",")
+        if text.startswith('{ "stream_index"'):
+            # A packet with side data goes on over the next lines; its own fields end here.
+            packet = self._decoder.decode(text if text.endswith("}") else text + "}")
+            self._last = self._streams.setdefault(packet.stream_index, _StreamPackets())
+            # What an edit list cuts away is flagged for discarding and never becomes a frame.
+            if "D" not in packet.flags:
+                self._last.add(packet)
+        elif "Encryption info" in text and self._last is not None:
+            self._last.encrypted = True
 
-    def timing(self, index: int, time_base: Fraction) -> Timing | None:
-        """Summarise one stream; None when it has no packet with a timestamp."""
-        raise NotImplementedError
+    def count(self, index: int) -> int:
+        """Packets of a stream, those without timestamps included."""
+        stream = self._streams.get(index)
+        return len(stream.pts) + stream.missing if stream else 0
 
     def keyframes(self, index: int) -> list[int]:
         """Positions of the keyframes in presentation order, counted from 0."""
-        raise NotImplementedError
+        stream = self._streams.get(index)
+        if stream is None:
+            return []
+        order = sorted(range(len(stream.pts)), key=stream.pts.__getitem__)
+        return [position for position, packet in enumerate(order) if stream.key[packet]]
+
+    def timing(self, index: int, time_base: Fraction, *, spliced: bool = False) -> Timing | None:
+        """Summarise one stream; None when it has no packet with a timestamp.
+
+        Args:
+            index: the stream's number in the file.
+            time_base: seconds a tick, as ffprobe states it.
+            spliced: whether the container may be spliced (MPEG transport and program streams), so that
+                a jump of the clock is no pause.
+        """
+        stream = self._streams.get(index)
+        if stream is None or not stream.pts:
+            return None
+        jumps = _jumps(stream, time_base) if spliced else []
+        pts = _without_jumps(stream.pts, jumps)
+        order = sorted(range(len(pts)), key=pts.__getitem__)
+        steps = [pts[later] - pts[earlier] for earlier, later in pairwise(order)]
+        last = order[-1]
+        positive = [step for step in steps if step > 0]
+        median: int = median_low(positive) if positive else 0
+        near = [step for step in positive if abs(step - median) <= max(int(median * STEADY_RELATIVE), 1)]
+        steady = Fraction(sum(near), len(near)) if near else Fraction(0)
+        last_ticks = stream.durations[last] or round(steady)
+        key_ticks = [pts[packet] for packet in order if stream.key[packet]]
+        gaps = [later - earlier for earlier, later in pairwise([*key_ticks, pts[last] + last_ticks])]
+        return Timing(
+            count=len(pts) + stream.missing,
+            start_seconds=float(pts[order[0]] * time_base),
+            end_seconds=float((pts[last] + last_ticks) * time_base),
+            rate=rate_text(tidy_rate(1 / (steady * time_base))) if steady else None,
+            variable=_is_variable(steps, near),
+            frame_seconds_median=float(median * time_base),
+            frame_seconds_min=float(min(steps, default=0) * time_base),
+            frame_seconds_max=float(max(steps, default=0) * time_base),
+            last_frame_seconds=float(last_ticks * time_base),
+            keyframe_gap_seconds_max=float(max(gaps, default=0) * time_base),
+            missing=stream.missing,
+            jumps=len(jumps),
+            encrypted=stream.encrypted,
+        )
+
+
+def _is_variable(steps: list[int], near: list[int]) -> bool:
+    if len(steps) < 2 or not near:
+        return False
+    # One tick either way is the clock's rounding, not the camera's.
+    if max(steps) - 1 > VARIABLE_RATIO * (min(steps) + 1):
+        return True
+    return len(steps) - len(near) > VARIABLE_SHARE * len(steps)
+
+
+def _jumps(stream: _StreamPackets, time_base: Fraction) -> list[tuple[int, int]]:
+    threshold = JUMP_SECONDS_MIN / time_base
+    return [(position, step) for position, step in stream.steps if abs(step) > threshold]
+
+
+def _without_jumps(pts: array[int], jumps: list[tuple[int, int]]) -> array[int]:
+    if not jumps:
+        return pts
+    joined = array("q", pts)
+    for number, (position, _) in enumerate(jumps):
+        shift = sum(step for _, step in jumps[: number + 1])
+        end = jumps[number + 1][0] if number + 1 < len(jumps) else len(pts)
+        for packet in range(position, end):
+            joined[packet] = pts[packet] - shift
+    return joined

@@ -1,45 +1,67 @@
 """The plan: everything a title's encode will be, fixed before the first frame is decoded."""
 
+import math
 from fractions import Fraction
 
 import msgspec
 
-from media_workers.media.facts import Colour, SourceFacts
-from media_workers.media.profiles import Profile
+from media_workers.media.colour import ColourPlan, plan_colour
+from media_workers.media.facts import AudioFacts, SourceFacts, VideoFacts
+from media_workers.media.ladder import Rendition, even_size, ladder
+from media_workers.media.profiles import PlanError, Profile
+from media_workers.media.rates import nearest_standard_rate, rate_text
 
+__all__ = [
+    "AudioPlan",
+    "Calibration",
+    "Estimate",
+    "Plan",
+    "Rendition",
+    "StillsPlan",
+    "VideoPlan",
+    "make_plan",
+]
 
-class Rendition(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One encoded size. `crf` with a cap: `maxrate_bps` and `bufsize_bits` bound the peaks."""
+AUDIO_SAMPLE_RATE = 48_000
+AUDIO_TRACKS_MAX = 8
+# Below this a two-second GOP would be a few frames; duplicates cost next to nothing.
+FRAME_RATE_MIN = 5
+POSTER_WIDTH_MAX = 1280
+POSTER_SHARES = (0.1, 0.35, 0.6)
+TILE_SIDE = 160
+SHEET_COLUMNS = SHEET_ROWS = 10
+STORYBOARD_TILES_AIM = 200
+STORYBOARD_INTERVAL_SECONDS_MIN, STORYBOARD_INTERVAL_SECONDS_MAX = 1, 10
+# A source that ends this much before its container says may lose its last pictures to the decoder as well.
+ENDS_EARLY_SECONDS = 0.25
+# Measured on real clips: capped CRF spends less than half of its cap.
+CAP_SHARE_USED = 0.45
+REFERENCE_PIXELS = 1280 * 720
+DECODE_FPS_720P = 400.0
+AUDIO_SPEED = 60.0
 
-    name: str
-    codec: str
-    width: int
-    height: int
-    crf: float
-    maxrate_bps: int
-    bufsize_bits: int
-    preset: str
-    h264_profile: str
-    level: str
-    threads: int
+_LANGUAGES = {
+    "ara": "Arabic", "ces": "Czech", "dan": "Danish", "deu": "German", "ell": "Greek", "eng": "English",
+    "fin": "Finnish", "fra": "French", "heb": "Hebrew", "hin": "Hindi", "hun": "Hungarian", "ita": "Italian",
+    "jpn": "Japanese", "kor": "Korean", "nld": "Dutch", "nor": "Norwegian", "pol": "Polish",
+    "por": "Portuguese", "rus": "Russian", "spa": "Spanish", "swe": "Swedish", "tur": "Turkish",
+    "ukr": "Ukrainian", "zho": "Chinese",
+}  # fmt: skip
 
 
 class VideoPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What is done to the picture before it is scaled; the same for every rendition.
 
-    `tone_map` names the source's transfer when it must become SDR. `colour_in` is what the source is taken
-    to be (with `colour_assumed` when it said nothing), `colour_out` what every output is tagged with.
-    `pad_frames_max` bounds the clones of the last frame that may complete `frames_total`.
+    `offset_seconds` is where the first frame lies on FFmpeg's clock, which starts with the container; it
+    becomes the title's zero. `pad_frames_max` bounds the copies of the last frame that may complete
+    `frames_total`.
     """
 
     stream_index: int
+    offset_seconds: float
     deinterlace: bool
-    tone_map: str | None
-    colour_in: Colour
-    colour_out: Colour
-    colour_assumed: bool
     alpha: bool
-    convert_colour: bool
+    colour: ColourPlan
     pad_frames_max: int
 
 
@@ -49,6 +71,7 @@ class AudioPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     name: str
     track: int
     stream_index: int
+    offset_seconds: float
     language: str
     label: str
     default: bool
@@ -83,7 +106,7 @@ class StillsPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Predicted before the job runs. `cost` in the currency of the operator's core-hour price."""
+    """Predicted before the job runs. `cost` is in the currency of the operator's core-hour price."""
 
     cpu_seconds: float
     wall_seconds: float
@@ -94,7 +117,8 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class Plan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The whole job. Frame counts are exact: every rendition has `frames_total` frames.
 
-    `segment_seconds` is `segment_frames` over the frame rate, rounded to microseconds.
+    `segment_seconds` is `segment_frames` over the frame rate, rounded to microseconds. `timescale` is the
+    ticks a second of every encoded picture file.
     """
 
     profile: str
@@ -118,7 +142,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Measured speeds behind the estimate: frames a second of 1280x720 for each x264 preset on `cores` cores."""
+    """Measured speeds behind the estimate: frames a second of 1280x720 by x264 preset, on `cores` cores."""
 
     preset_fps: dict[str, float] = msgspec.field(
         default_factory=lambda: {"veryfast": 151.0, "fast": 80.0, "medium": 53.0, "slow": 37.0}
@@ -138,4 +162,182 @@ def make_plan(facts: SourceFacts, profile: Profile, calibration: Calibration | N
     Raises:
         PlanError: the source has nothing this profile encodes.
     """
-    raise NotImplementedError
+    video = facts.video if profile.video else None
+    if video is None and not profile.audio_only_allowed:
+        raise PlanError("profile", f"{profile.name} needs a picture and the source has none", ("audio",))
+    sound = [track for track in facts.audio if track.channels > 0 and track.sample_rate > 0]
+    if video is None and not sound:
+        raise PlanError("source", "has nothing that could be encoded")
+    rate = output_rate(video, profile) if video else Fraction(25)
+    frames = max(1, _half_up(Fraction(video.duration_seconds) * rate)) if video else 0
+    seconds = frames / rate if video else Fraction(_sound_seconds(facts, sound))
+    zero = video.start_seconds if video else min(track.start_seconds for track in sound)
+    gop = max(1, _half_up(profile.gop_seconds * rate))
+    segment = gop * profile.segment_gops
+    renditions = ladder(video.display_width, video.display_height, rate, profile) if video else ()
+    audio = _audio_plans(facts, sound[:AUDIO_TRACKS_MAX], profile, zero=zero, seconds=seconds)
+    return Plan(
+        profile=profile.name,
+        frame_rate=rate_text(rate),
+        frames_total=frames,
+        duration_seconds=round(float(seconds), 6),
+        gop_frames=gop,
+        segment_frames=segment,
+        segment_seconds=round(float(segment / rate), 6),
+        timescale=_timescale(rate),
+        video=_video_plan(facts, video, rate) if video else None,
+        renditions=renditions,
+        audio=audio,
+        stills=_stills_plan(video, seconds) if video else None,
+        estimate=_estimate(
+            facts, frames, seconds, renditions, audio, calibration=calibration or Calibration()
+        ),
+    )
+
+
+def output_rate(video: VideoFacts, profile: Profile) -> Fraction:
+    """The constant rate a title is encoded at.
+
+    A steady source keeps its rate, a variable one gets the standard rate nearest to its median frame. What is
+    above the profile's maximum is divided by a whole number, what is below a usable minimum multiplied.
+    """
+    rate = Fraction(video.frame_rate)
+    if video.variable_frame_rate:
+        rate = nearest_standard_rate(rate)
+    # 60000/1001 and 60 are the same kind of rate: compare with a little room.
+    divisor = math.ceil(rate / (profile.frame_rate_max * Fraction(1001, 1000)))
+    rate /= max(1, divisor)
+    return rate * max(1, math.ceil(FRAME_RATE_MIN / rate))
+
+
+def _video_plan(facts: SourceFacts, video: VideoFacts, rate: Fraction) -> VideoPlan:
+    early = video.claimed_seconds is not None and (
+        video.claimed_seconds - video.duration_seconds > ENDS_EARLY_SECONDS
+    )
+    slack_seconds = video.last_frame_seconds + (1.0 if early or video.timestamp_jumps else 0.0)
+    return VideoPlan(
+        stream_index=video.index,
+        offset_seconds=_offset(video.start_seconds, facts),
+        deinterlace=video.interlaced,
+        alpha=video.alpha,
+        colour=plan_colour(video),
+        # Two frames: one for rounding, one that some decoders keep for themselves at the end.
+        pad_frames_max=2 + math.ceil(slack_seconds * rate),
+    )
+
+
+def _audio_plans(
+    facts: SourceFacts, tracks: list[AudioFacts], profile: Profile, *, zero: float, seconds: Fraction
+) -> tuple[AudioPlan, ...]:
+    default = next((track.track for track in tracks if track.default), tracks[0].track if tracks else 0)
+    labels = _labels(tracks)
+    return tuple(
+        AudioPlan(
+            name=f"audio_{track.track}",
+            track=track.track,
+            stream_index=track.index,
+            offset_seconds=_offset(zero, facts),
+            language=track.language,
+            label=label,
+            default=track.track == default,
+            codec=profile.audio_codecs[0],
+            bitrate_bps=profile.audio_bitrate_bps,
+            sample_rate=AUDIO_SAMPLE_RATE,
+            channels=2,
+            source_channels=track.channels,
+            source_layout=track.layout,
+            loudness_lufs=profile.loudness_lufs,
+            samples_total=_half_up(seconds * AUDIO_SAMPLE_RATE),
+        )
+        for track, label in zip(tracks, labels, strict=True)
+    )
+
+
+def _labels(tracks: list[AudioFacts]) -> list[str]:
+    """A name a listener can tell each track by; never two alike, never a stranger's text."""
+    labels: list[str] = []
+    for track in tracks:
+        name = _LANGUAGES.get(track.language, "Audio" if track.language == "mis" else track.language)
+        number = sum(label.split(" ")[0] == name for label in labels) + 1
+        labels.append(name if number == 1 else f"{name} {number}")
+    return labels
+
+
+def _stills_plan(video: VideoFacts, seconds: Fraction) -> StillsPlan:
+    interval = min(
+        max(seconds / STORYBOARD_TILES_AIM, Fraction(STORYBOARD_INTERVAL_SECONDS_MIN)),
+        Fraction(STORYBOARD_INTERVAL_SECONDS_MAX),
+    )
+    interval = Fraction(round(interval * 1000), 1000)
+    tiles = max(1, math.ceil(seconds / interval))
+    columns = min(SHEET_COLUMNS, tiles)
+    width, height = video.display_width, video.display_height
+    poster_width, poster_height = _within(width, height, POSTER_WIDTH_MAX)
+    tile_width, tile_height = _within(width, height, TILE_SIDE)
+    return StillsPlan(
+        poster_width=poster_width,
+        poster_height=poster_height,
+        poster_seconds=tuple(round(float(seconds) * share, 3) for share in POSTER_SHARES),
+        interval_seconds=float(interval),
+        tiles=tiles,
+        tile_width=tile_width,
+        tile_height=tile_height,
+        columns=columns,
+        rows=min(SHEET_ROWS, -(-tiles // columns)),
+        keyframes_only=0 < video.keyframe_gap_seconds_max <= float(interval),
+    )
+
+
+def _within(width: int, height: int, long_side_max: int) -> tuple[int, int]:
+    """Even size of a picture whose long side is bounded; never larger than the picture."""
+    short, long = sorted((width, height))
+    bounded = min(long, long_side_max)
+    return even_size(width, height, max(2, _half_up(Fraction(short * bounded, long * 2)) * 2))
+
+
+def _estimate(
+    facts: SourceFacts,
+    frames: int,
+    seconds: Fraction,
+    renditions: tuple[Rendition, ...],
+    audio: tuple[AudioPlan, ...],
+    *,
+    calibration: Calibration,
+) -> Estimate:
+    source = facts.video
+    decode_share = (
+        source.coded_width * source.coded_height / REFERENCE_PIXELS / DECODE_FPS_720P if source else 0
+    )
+    slowest = min(calibration.preset_fps.values())
+    wall = float(seconds) / AUDIO_SPEED * 2 * len(audio)
+    for rendition in renditions:
+        share = rendition.width * rendition.height / REFERENCE_PIXELS
+        wall += frames * (share / calibration.preset_fps.get(rendition.preset, slowest) + decode_share)
+    bits = sum(rendition.maxrate_bps * CAP_SHARE_USED for rendition in renditions)
+    bits += sum(track.bitrate_bps for track in audio)
+    cpu = wall * calibration.cores
+    return Estimate(
+        cpu_seconds=round(cpu, 1),
+        wall_seconds=round(wall, 1),
+        output_bytes=round(bits * float(seconds) / 8),
+        cost=round(cpu / 3600 * calibration.core_hour_price, 6),
+    )
+
+
+def _sound_seconds(facts: SourceFacts, tracks: list[AudioFacts]) -> float:
+    known = [track.duration_seconds for track in tracks if track.duration_seconds]
+    return max(known, default=facts.duration_seconds or 0.0)
+
+
+def _offset(zero: float, facts: SourceFacts) -> float:
+    return round(zero - facts.start_seconds, 6)
+
+
+def _timescale(rate: Fraction) -> int:
+    """Ticks a second that hold the rate exactly and are fine enough for players: 12800 for 25 fps."""
+    doublings = max(0, math.ceil(math.log2(10_000 / rate.numerator)))
+    return rate.numerator << doublings
+
+
+def _half_up(value: Fraction) -> int:
+    return math.floor(value + Fraction(1, 2))

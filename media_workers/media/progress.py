@@ -2,6 +2,9 @@
 
 import msgspec
 
+# A line of the tool's, not of ours: what does not fit is no progress line.
+LINE_CHARS_MAX = 200
+
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One report: frames written so far, frames a second, times real time, and the position reached."""
@@ -25,4 +28,31 @@ class ProgressParser:
 
     def feed(self, line: str) -> Progress | None:
         """Take one line; a report each time a block is complete, else None."""
-        raise NotImplementedError
+        key, equals, value = line[:LINE_CHARS_MAX].partition("=")
+        if not equals:
+            return None
+        key, value = key.strip(), value.strip()
+        if key != "progress":
+            if key in _KEYS:
+                self._fields[key] = value
+            return None
+        fields, self._fields = self._fields, {}
+        return Progress(
+            frame=int(_number(fields.get("frame"))),
+            fps=_number(fields.get("fps")),
+            speed=_number(fields.get("speed", "").removesuffix("x")),
+            # `out_time_ms` counts microseconds as well, in spite of its name.
+            out_time_seconds=max(0.0, _number(fields.get("out_time_us")) / 1_000_000),
+            ended=value == "end",
+        )
+
+
+_KEYS = frozenset({"frame", "fps", "speed", "out_time_us"})
+
+
+def _number(text: str | None) -> float:
+    """A number, or 0 for the "N/A" that stands before the first frame."""
+    try:
+        return float(text or 0)
+    except ValueError:
+        return 0.0

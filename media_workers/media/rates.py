@@ -14,7 +14,7 @@ STANDARD_RATES = (
 )
 """What players and televisions expect; a variable source is brought to the nearest of these."""
 
-# 23.976 and 24 are 0.1 % apart: half of that tells them apart, and forgives the rounding of millisecond clocks.
+# 23.976 and 24 are 0.1 % apart: half of that tells them apart and forgives a millisecond clock's rounding.
 SNAP_RELATIVE = Fraction(1, 2000)
 
 # 1001 keeps the NTSC family exact.

@@ -1,4 +1,10 @@
-"""Errors of running a tool. ProcError -> MissingBinaryError, ProcFailedError -> (DiskFullError, LimitError, CancelledError)."""
+"""Errors of running a tool.
+
+ProcError
+  MissingBinaryError
+  ProcFailedError
+    DiskFullError, LimitError, CancelledError
+"""
 
 
 class ProcError(Exception):

@@ -16,7 +16,11 @@ from media_workers.media.loudness import Loudness, loudnorm_options
 from media_workers.media.plan import AudioPlan, Plan, StillsPlan, VideoPlan
 from media_workers.media.rates import rate_text
 
-SOURCE_DEMUXERS = "mov,mp4,matroska,webm,mpegts,mpeg,avi,flv,ogg,asf,mxf,gxf,dv,ivf,nut,wav,w64,mp3,aac,flac,aiff,caf,ac3,eac3,amr"
+_DEMUXERS = (
+    *("mov", "mp4", "matroska", "webm", "mpegts", "mpeg", "avi", "flv", "ogg", "asf", "mxf", "gxf", "dv"),
+    *("ivf", "nut", "wav", "w64", "mp3", "aac", "flac", "aiff", "caf", "ac3", "eac3", "amr"),
+)
+SOURCE_DEMUXERS = ",".join(_DEMUXERS)
 """Containers that hold media of their own. Playlists, concat lists and image sequences are not among them."""
 
 # 8192x4320: what the ingest limits accept, so that a larger picture cannot be decoded even when a probe lied.

@@ -166,7 +166,7 @@ def _jumps(stream: _StreamPackets, time_base: Fraction) -> list[tuple[int, int]]
     return [(position, step) for position, step in stream.steps if abs(step) > threshold]
 
 
-def _without_jumps(pts: array[int], jumps: list[tuple[int, int]]) -> array[int]:
+def _without_jumps(pts: "array[int]", jumps: list[tuple[int, int]]) -> "array[int]":
     if not jumps:
         return pts
     joined = array("q", pts)

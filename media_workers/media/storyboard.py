@@ -20,7 +20,8 @@ def storyboard_vtt(
         row, column = divmod(place, stills.columns)
         start = tile * stills.interval_seconds
         end = duration_seconds if tile == stills.tiles - 1 else (tile + 1) * stills.interval_seconds
-        box = f"{column * stills.tile_width},{row * stills.tile_height},{stills.tile_width},{stills.tile_height}"
+        width, height = stills.tile_width, stills.tile_height
+        box = f"{column * width},{row * height},{width},{height}"
         cues.append(f"{_clock(start)} --> {_clock(end)}\n{sheet_pattern % (sheet + 1)}#xywh={box}")
     return "\n\n".join(cues) + "\n"
 

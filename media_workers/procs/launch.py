@@ -3,8 +3,8 @@
 Run as a script by an isolated interpreter, before any thread exists: code between fork and exec in a
 threaded process could deadlock. It imports nothing of ours and reads no environment.
 
-Arguments: parent's pid, address space bytes, CPU seconds, file bytes (0 for no limit), then the program and its
-arguments.
+Arguments: parent's pid, address space bytes, CPU seconds, file bytes (0 for no limit), then the program and
+its arguments.
 """
 
 import ctypes

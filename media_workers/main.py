@@ -71,7 +71,7 @@ def main() -> None:
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0917 - the parameters are the command line's options
     server: Annotated[str | None, typer.Option(help="URL of the server.")] = None,
     data: Annotated[Path | None, typer.Option(help="Data folder.")] = None,
     media: Annotated[Path | None, typer.Option(help="Media folder shared with the server.")] = None,
@@ -97,7 +97,7 @@ def run(
         scratch = Scratch(settings.scratch_root.resolve(), worker_id)
     except OSError as error:
         _fail(
-            f"the folder {error.filename} cannot be used: {error.strerror}; name another with --data or --media"
+            f"{error.filename} cannot be used: {error.strerror}; name another folder with --data or --media"
         )
     dead = sorted({*scratch.remove_dead(), *storage.remove_dead()})
     if dead:

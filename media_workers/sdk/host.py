@@ -1,6 +1,7 @@
 """The worker host: one process that polls, runs, reports, drains and stops."""
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,9 @@ _log = structlog.get_logger(__name__)
 REPORT_SECONDS_MIN = 600.0
 REPORT_LEASES = 2
 WORKFLOW_READ_SECONDS_MAX = 60.0
+# How long a stopping host still waits for polls of its own. A task delivered later comes back by its lease.
+STOP_SECONDS = 0.5
+_JOIN_STEP_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +116,13 @@ class WorkerHost:
         for thread in threads:
             thread.start()
         self._ending.wait()
-        deadline_s = 0.0 if self._stop_now.is_set() else self._timings.long_poll_ms / 1000 + LONG_POLL_GRACE_S
-        for thread in threads:
-            # A poll under way may still deliver. When stopping there is no time to wait for it: a task that
-            # is delivered to nobody comes back when its lease ends.
-            thread.join(deadline_s)
+        if not self._stop_now.is_set():
+            # A poll under way may still deliver; when draining there is time to take it and give it back.
+            _join(threads, self._timings.long_poll_ms / 1000 + LONG_POLL_GRACE_S, unless=self._stop_now)
         with self._idle:
             self._idle.wait_for(lambda: not self._runs)
+        # What was just given back may come straight back through a poll of our own that is still open.
+        _join(threads, STOP_SECONDS, unless=None)
         _log.info("worker_ended", worker_id=self.worker_id)
 
     def drain(self) -> None:
@@ -269,3 +273,13 @@ class WorkerHost:
                 waited_s += backoff_s(failures)
                 if waited_s > WORKFLOW_READ_SECONDS_MAX or cancellation.event.wait(backoff_s(failures)):
                     raise
+
+
+def _join(threads: Sequence[threading.Thread], seconds: float, *, unless: threading.Event | None) -> None:
+    """Wait for threads to end, all together no longer than this, and not once the event is set."""
+    deadline_s = time.monotonic() + seconds
+    for thread in threads:
+        while thread.is_alive() and time.monotonic() < deadline_s:
+            if unless is not None and unless.is_set():
+                return
+            thread.join(_JOIN_STEP_S)

@@ -1,0 +1,139 @@
+"""Reading request bodies: bounded, and refused when a later reader could not read them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from api.errors import BodyTooLargeError, ClientGoneError
+from engine.core.model import MalformedBodyError
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+T = TypeVar("T")
+
+BODY_BYTES_MAX = 16 * 1024 * 1024
+"""Default bound of a Conductor request's body; upstream's own limits on inputs and outputs are below it."""
+
+NESTING_MAX = 250
+"""Containers within containers. A task's output is embedded in other documents, read up to about 1000."""
+
+DISCARDED_BYTES_MAX = 256 * 1024 * 1024
+DISCARD_TIMEOUT_S = 10.0
+"""How much of a refused body is read, and for how long, before the answer goes out."""
+
+# May be beyond a double: three digits of exponent, or as many digits as the largest double has.
+_HUGE_NUMBER = re.compile(rb"[0-9][eE]\+?[0-9]{3}|[0-9]{309}")
+
+
+async def read_body(receive: Receive, declared_bytes: int, bytes_max: int) -> bytes:
+    """Read a whole body.
+
+    Args:
+        receive: the ASGI callable.
+        declared_bytes: the Content-Length, 0 when there is none.
+        bytes_max: the bound.
+
+    Raises:
+        BodyTooLargeError: by declaration or by what came.
+        ClientGoneError: the client hung up half-way.
+    """
+    if declared_bytes > bytes_max:
+        await _discard(receive)
+        raise BodyTooLargeError(bytes_max)
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGoneError
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body", False) and len(body) <= bytes_max:
+        return body
+    parts, size = [body], len(body)
+    while size <= bytes_max and message.get("more_body", False):
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        part: bytes = message.get("body", b"")
+        parts.append(part)
+        size += len(part)
+    if size <= bytes_max:
+        return b"".join(parts)
+    if message.get("more_body", False):
+        await _discard(receive)
+    raise BodyTooLargeError(bytes_max)
+
+
+def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """Read a JSON body.
+
+    Raises:
+        MalformedBodyError: no body, not JSON, a value of the wrong type, or nested deeper than NESTING_MAX.
+    """
+    if not body:
+        raise MalformedBodyError("Required request body is missing")
+    try:
+        value = decoder.decode(body)
+        check_document(body)
+    except msgspec.ValidationError as error:
+        raise MalformedBodyError(f"The request body does not fit: {error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedBodyError(f"The request body is not valid JSON: {error}") from error
+    except RecursionError as error:
+        raise MalformedBodyError(_too_deep()) from error
+    return value
+
+
+def check_document(body: bytes) -> None:
+    """Refuse what a decoder that keeps parts of the body as raw bytes lets through.
+
+    Raw parts are checked for JSON syntax only: not for UTF-8, nor for numbers that do not fit a double.
+
+    Raises:
+        UnicodeDecodeError, msgspec.DecodeError: not UTF-8, or a number out of range.
+        MalformedBodyError: nested deeper than NESTING_MAX.
+    """
+    if not body.isascii():
+        body.decode()
+    containers = body.count(b"{") + body.count(b"[")
+    if containers > NESTING_MAX or _HUGE_NUMBER.search(body) is not None:
+        value = msgspec.json.decode(body)
+        if containers > NESTING_MAX and deeper_than(value, NESTING_MAX):
+            raise MalformedBodyError(_too_deep())
+
+
+def deeper_than(value: Any, levels_max: int) -> bool:
+    """Whether containers nest deeper than `levels_max`; walks level by level, so depth costs no stack."""
+    level = [value]
+    for _ in range(levels_max + 1):
+        inner: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                inner.extend(item.values())
+            elif isinstance(item, list):
+                inner.extend(item)
+        level = [item for item in inner if isinstance(item, dict | list)]
+        if not level:
+            return False
+    return True
+
+
+async def _discard(receive: Receive) -> None:
+    """Read and drop what the client still sends: one that is cut off while sending never sees the answer."""
+    left = DISCARDED_BYTES_MAX
+    try:
+        async with asyncio.timeout(DISCARD_TIMEOUT_S):
+            while left > 0:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGoneError
+                if not message.get("more_body", False):
+                    return
+                left -= len(message.get("body", b""))
+    except TimeoutError:
+        return
+
+
+def _too_deep() -> str:
+    return f"The request body nests deeper than {NESTING_MAX} levels; flatten it"

@@ -1,0 +1,99 @@
+"""What the routes of the Conductor surface share: engine, bounded bodies, lenient parameters, answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import Depends, Path, Query, Request, Response
+from pydantic import BeforeValidator
+from pydantic_core import PydanticUseDefault
+
+from api.bodies import read_body
+from api.errors import JSON
+from api.hot import HotRoutes
+from engine.bootstrap import Engine
+
+INT32_MAX = 2**31 - 1
+INT64_MAX = 2**63 - 1
+
+
+async def _engine(request: Request) -> Engine:
+    engine: Engine = request.app.state.engine
+    return engine
+
+
+async def _hot(request: Request) -> HotRoutes:
+    hot: HotRoutes = request.app.state.hot
+    return hot
+
+
+async def _body(request: Request) -> bytes:
+    declared = int(request.headers.get("content-length") or 0)
+    return await read_body(request.receive, declared, request.app.state.body_bytes_max)
+
+
+EngineDep = Annotated[Engine, Depends(_engine)]
+HotDep = Annotated[HotRoutes, Depends(_hot)]
+BodyDep = Annotated[bytes, Depends(_body)]
+
+
+def _blank_is_default(value: Any) -> Any:
+    # Clients send `version=` for "no version".
+    if value == "":
+        raise PydanticUseDefault
+    return value
+
+
+_LENIENT = BeforeValidator(_blank_is_default)
+IntQuery = Annotated[int, _LENIENT, Query(ge=-INT32_MAX - 1, le=INT32_MAX)]
+VersionQuery = Annotated[int | None, _LENIENT, Query(ge=-INT32_MAX - 1, le=INT32_MAX)]
+StartTime = Annotated[int | None, _LENIENT, Query(alias="startTime", ge=0, le=INT64_MAX)]
+EndTime = Annotated[int | None, _LENIENT, Query(alias="endTime", ge=0, le=INT64_MAX)]
+Int32Path = Annotated[int, Path(ge=-INT32_MAX - 1, le=INT32_MAX)]
+
+# Flags and names under the wire's own spelling.
+UseLatestDefinitions = Annotated[bool, _LENIENT, Query(alias="useLatestDefinitions")]
+ResumeSubworkflowTasks = Annotated[bool, _LENIENT, Query(alias="resumeSubworkflowTasks")]
+ArchiveWorkflow = Annotated[bool, _LENIENT, Query(alias="archiveWorkflow")]
+IncludeTasks = Annotated[bool, _LENIENT, Query(alias="includeTasks")]
+IncludeClosed = Annotated[bool, _LENIENT, Query(alias="includeClosed")]
+IncludeOutput = Annotated[bool, _LENIENT, Query(alias="includeOutput")]
+IncludeVariables = Annotated[bool, _LENIENT, Query(alias="includeVariables")]
+TopLevelOnly = Annotated[bool, _LENIENT, Query(alias="topLevelOnly")]
+Overwrite = Annotated[bool, _LENIENT]
+TaskType = Annotated[str, Query(alias="taskType")]
+TaskTypes = Annotated[list[str] | None, Query(alias="taskType")]
+PayloadType = Annotated[str, Query(alias="payloadType")]
+
+
+def json_answer(body: bytes) -> Response:
+    return Response(body, media_type=JSON)
+
+
+def encoded(value: Any) -> Response:
+    return Response(msgspec.json.encode(value), media_type=JSON)
+
+
+def json_list(items: Iterable[bytes]) -> Response:
+    """A list of values that are JSON already."""
+    return Response(b"[" + b",".join(items) + b"]", media_type=JSON)
+
+
+def search_result(total: int, items: Iterable[bytes]) -> Response:
+    head = b'{"totalHits":%d,"results":[' % total
+    return Response(head + b",".join(items) + b"]}", media_type=JSON)
+
+
+def text(value: str) -> Response:
+    """A bare value, without quotes."""
+    return Response(value, media_type="text/plain")
+
+
+def empty() -> Response:
+    return Response()
+
+
+def nothing() -> Response:
+    return Response(status_code=204)

@@ -1,0 +1,249 @@
+"""Bodies of the Conductor surface that are not engine records: read, written and documented.
+
+Structs that only people read (`Task`, `Workflow`, summaries) describe what the engine already wrote as JSON.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from engine.core.model import WorkflowDef, WorkflowTask
+from engine.core.statuses import TaskStatus, WorkflowStatus
+
+# What a worker may report; the engine's other statuses are its own to give.
+RESULT_STATUSES = frozenset({"IN_PROGRESS", "FAILED", "FAILED_WITH_TERMINAL_ERROR", "COMPLETED", "CANCELED"})
+
+
+class Wire(Struct, kw_only=True, rename="camel"):
+    """Unknown members are ignored; an explicit null means the default."""
+
+
+class StartWorkflowRequest(Wire):
+    """What to start. `workflowDef` starts a definition that nobody registered."""
+
+    name: str | None = None
+    version: int | None = None
+    correlation_id: str | None = None
+    input: dict[str, Any] | None = msgspec.field(default_factory=dict)
+    task_to_domain: dict[str, str] | None = None
+    workflow_def: Raw | UnsetType = UNSET
+    external_input_payload_storage_path: str | None = None
+    priority: int | None = None
+    created_by: str | None = None
+    idempotency_key: str | None = None
+    idempotency_strategy: str | None = None
+
+
+class TaskExecLog(Wire):
+    """One log line of a task; `createdTime` in Unix milliseconds."""
+
+    log: str = ""
+    task_id: str = ""
+    created_time: int = 0
+
+
+class TaskResult(Wire):
+    """What a worker reports. With `extendLease` only the lease is renewed."""
+
+    workflow_instance_id: str | None = None
+    task_id: str | None = None
+    reason_for_incompletion: str | None = None
+    callback_after_seconds: int | None = None
+    worker_id: str | None = None
+    status: str | None = None
+    output_data: Raw | UnsetType = UNSET
+    logs: list[dict[str, Any]] | None = None
+    external_output_payload_storage_path: str | None = None
+    sub_workflow_id: str | None = None
+    extend_lease: bool | None = None
+
+
+class RerunWorkflowRequest(Wire):
+    """From which task to run again, and with which input; without a task everything runs again."""
+
+    re_run_from_task_id: str | None = None
+    workflow_input: dict[str, Any] | None = None
+    task_input: dict[str, Any] | None = None
+    correlation_id: str | None = None
+
+
+class SkipTaskRequest(Wire):
+    """Input and output of the skipped task."""
+
+    task_input: dict[str, Any] | None = None
+    task_output: dict[str, Any] | None = None
+
+
+class BulkResponse(Wire):
+    """Per workflow id what went wrong, and the ids (or names) that succeeded."""
+
+    bulk_error_results: dict[str, str]
+    bulk_successful_results: list[Any]
+
+
+class Task(Wire):
+    """A task as the wire shows it. Times are Unix milliseconds, 0 when unset."""
+
+    task_type: str
+    status: TaskStatus
+    input_data: dict[str, Any]
+    output_data: dict[str, Any]
+    reference_task_name: str
+    task_def_name: str
+    task_id: str
+    workflow_instance_id: str
+    workflow_type: str
+    retry_count: int
+    seq: int
+    poll_count: int
+    scheduled_time: int
+    start_time: int
+    end_time: int
+    update_time: int
+    retried: bool
+    executed: bool
+    callback_from_worker: bool
+    callback_after_seconds: int
+    response_timeout_seconds: int
+    start_delay_in_seconds: int
+    workflow_priority: int
+    iteration: int
+    queue_wait_time: int
+    loop_over_task: bool
+    workflow_task: WorkflowTask
+    worker_id: str | None = None
+    domain: str | None = None
+    correlation_id: str | None = None
+    reason_for_incompletion: str | None = None
+    retried_task_id: str | None = None
+    sub_workflow_id: str | None = None
+
+
+class Workflow(Wire):
+    """A workflow execution as the wire shows it. Times are Unix milliseconds, 0 when unset."""
+
+    workflow_id: str
+    workflow_name: str
+    workflow_version: int
+    status: WorkflowStatus
+    create_time: int
+    start_time: int
+    update_time: int
+    end_time: int
+    last_retried_time: int
+    tasks: list[Task]
+    input: dict[str, Any]
+    output: dict[str, Any]
+    variables: dict[str, Any]
+    task_to_domain: dict[str, str]
+    failed_reference_task_names: list[str]
+    failed_task_names: list[str]
+    priority: int
+    workflow_definition: WorkflowDef
+    correlation_id: str | None = None
+    parent_workflow_id: str | None = None
+    parent_workflow_task_id: str | None = None
+    re_run_from_workflow_id: str | None = None
+    reason_for_incompletion: str | None = None
+    idempotency_key: str | None = None
+
+
+class WorkflowStatusAnswer(Wire):
+    """A workflow's status; output and variables when asked for."""
+
+    workflow_id: str
+    status: WorkflowStatus
+    correlation_id: str | None = None
+    output: dict[str, Any] | None = None
+    variables: dict[str, Any] | None = None
+
+
+class WorkflowSummary(Wire):
+    """A search hit. Times are ISO texts in UTC; input and output are texts."""
+
+    workflow_type: str
+    version: int
+    workflow_id: str
+    status: WorkflowStatus
+    start_time: str = ""
+    update_time: str = ""
+    end_time: str = ""
+    correlation_id: str | None = None
+    input: str = ""
+    output: str = ""
+    input_size: int = 0
+    output_size: int = 0
+    reason_for_incompletion: str | None = None
+    execution_time: int = 0
+    failed_reference_task_names: str = ""
+    failed_task_names: list[str] = []
+    priority: int = 0
+    parent_workflow_id: str = ""
+
+
+class WorkflowSearchResult(Wire):
+    """A page of summaries; `totalHits` counts all matches."""
+
+    total_hits: int
+    results: list[WorkflowSummary]
+
+
+class FullWorkflowSearchResult(Wire):
+    """A page of workflows without their tasks."""
+
+    total_hits: int
+    results: list[Workflow]
+
+
+class TaskSearchResult(Wire):
+    """A page of tasks."""
+
+    total_hits: int
+    results: list[Task]
+
+
+class PollData(Wire):
+    """When a worker last polled a queue, Unix milliseconds."""
+
+    queue_name: str
+    worker_id: str
+    last_poll_time: int
+    domain: str | None = None
+
+
+class WorkflowDefSummary(Wire):
+    """A registered version of a workflow; times are Unix milliseconds."""
+
+    name: str
+    version: int
+    create_time: int | None = None
+    update_time: int | None = None
+
+
+class ExternalLocation(Wire):
+    """Where to put or fetch a large payload; empty when the server keeps payloads itself."""
+
+    uri: str | None = None
+    path: str | None = None
+
+
+class HealthStatus(Wire):
+    """Health in the words of Conductor's clients."""
+
+    health_results: list[Any]
+    suppressed_health_results: list[Any]
+    healthy: bool
+
+
+class Liveness(Wire):
+    status: str
+
+
+class Readiness(Wire):
+    """`checks` names what was tried: `ok` or `failed`."""
+
+    status: str
+    checks: dict[str, str]

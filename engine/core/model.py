@@ -20,7 +20,7 @@ FreeMap = dict[str, Any]
 
 
 class MalformedBodyError(RefusedError):
-    """The document is not JSON, or a field has the wrong type; the message names it. Upstream answers 500 too."""
+    """The document is not JSON, or a field has the wrong type; the message names the field."""
 
     status, code = 500, "MALFORMED_BODY"
 

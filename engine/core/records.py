@@ -19,8 +19,6 @@ from engine.core.statuses import TASK_OPEN, TaskStatus, WorkflowStatus
 EMPTY_OBJECT = Raw(b"{}")
 REASON_CHARS_MAX = 500  # upstream cuts reasonForIncompletion there
 
-type_json = msgspec.json.Encoder()
-
 
 class TaskHead(Struct, kw_only=True, rename="camel"):
     """Members of the wire's Task that are fixed when the task is created."""
@@ -161,6 +159,8 @@ class Header(Struct, kw_only=True):
     variables: dict[str, Any] = {}
     failed_refs: list[str] = []
     failed_names: list[str] = []
+    # `failed_refs` is what clients see and is set when the workflow ends; `failed_seen` (ref -> name) gathers until then
+    failed_seen: dict[str, str] = {}
     # counters: what lets a step decide without reading the task list
     seq: int = 0
     open: int = 0
@@ -170,6 +170,8 @@ class Header(Struct, kw_only=True):
     loops: dict[str, LoopState] = {}
     skipped: dict[str, str] = {}
     permissive_failures: dict[str, str] = {}
+    unprocessed: list[str] = []  # tasks that ended while the workflow was paused; resume goes on from them
+    pending: list[Any] = []  # tasks still to be created by a Continue event
 
 
 class Lease(Struct, kw_only=True):

@@ -1,0 +1,153 @@
+"""What can happen to a workflow. Each event is applied by the decider or refused; a refused one changes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Raw, Struct
+
+from engine.core.facts import Stamp
+from engine.core.records import EMPTY_OBJECT, QueueEntry
+from engine.core.statuses import TaskStatus, WorkflowStatus
+
+
+class Start(Struct, kw_only=True, tag=True, omit_defaults=True):
+    """The workflow comes into being; its graph is in the view."""
+
+    input: Raw = EMPTY_OBJECT
+    correlation_id: str | None = None
+    priority: int = 0
+    task_to_domain: dict[str, str] = {}
+    parent_workflow_id: str | None = None
+    parent_task_id: str | None = None
+    event: str | None = None
+    created_by: str | None = None
+    idempotency_key: str | None = None
+
+
+class TaskReported(Struct, kw_only=True, tag=True, omit_defaults=True):
+    """A worker (or an outside caller) reports on a task.
+
+    Attributes:
+        output: replaces the task's output, or is merged over it when `merge`; None keeps it.
+        entry: the queue entry of the task as the shell knows it: who polled and when.
+    """
+
+    task_id: str
+    status: TaskStatus
+    output: Raw | None = None
+    merge: bool = False
+    reason: str | None = None
+    worker_id: str | None = None
+    callback_after_seconds: int = 0
+    sub_workflow_id: str | None = None
+    external_output_path: str | None = None
+    entry: QueueEntry | None = None
+
+
+class DeadlinePassed(Struct, kw_only=True, tag=True, omit_defaults=True):
+    """A queue entry's deadline has passed: poll, response, run or total time is over."""
+
+    task_id: str
+    entry: QueueEntry
+
+
+class TimerFired(Struct, kw_only=True, tag=True, omit_defaults=True):
+    """A durable timer's instant has come; see records.Timer for keys and kinds."""
+
+    key: str
+    kind: str
+
+
+class ChildEnded(Struct, kw_only=True, tag=True, omit_defaults=True):
+    """A sub-workflow ended."""
+
+    task_id: str
+    child_id: str
+    name: str
+    status: WorkflowStatus
+    output: Raw = EMPTY_OBJECT
+    reason: str | None = None
+
+
+class ChildFailed(Struct, kw_only=True, tag=True, omit_defaults=True):
+    """A sub-workflow could not be started."""
+
+    task_id: str
+    reason: str
+
+
+class ChildRevived(Struct, kw_only=True, tag=True, omit_defaults=True):
+    """A sub-workflow that had ended runs again: its ancestors must, too."""
+
+    task_id: str
+    child_id: str
+
+
+class Pause(Struct, kw_only=True, tag=True):
+    pass
+
+
+class Resume(Struct, kw_only=True, tag=True):
+    pass
+
+
+class Terminate(Struct, kw_only=True, tag=True, omit_defaults=True):
+    """End it from outside; open tasks are cancelled, children terminated."""
+
+    reason: str | None = None
+
+
+class Retry(Struct, kw_only=True, tag=True):
+    """Run the failed tasks of an ended workflow again."""
+
+
+class Restart(Struct, kw_only=True, tag=True):
+    """Begin again under the same id; the graph to use is in the view."""
+
+
+class Rerun(Struct, kw_only=True, tag=True, omit_defaults=True):
+    """Run again from a task, or from the beginning when none is named."""
+
+    task_id: str | None = None
+    workflow_input: dict[str, Any] | None = None
+    task_input: dict[str, Any] | None = None
+    correlation_id: str | None = None
+
+
+class SkipTask(Struct, kw_only=True, tag=True, omit_defaults=True):
+    """Step over a task that has not been reached yet."""
+
+    ref: str
+    input: Raw = EMPTY_OBJECT
+    output: Raw = EMPTY_OBJECT
+
+
+class Continue(Struct, kw_only=True, tag=True):
+    """Go on with what an earlier step left pending because it had done enough."""
+
+
+Event = (
+    Start
+    | TaskReported
+    | DeadlinePassed
+    | TimerFired
+    | ChildEnded
+    | ChildFailed
+    | ChildRevived
+    | Pause
+    | Resume
+    | Terminate
+    | Retry
+    | Restart
+    | Rerun
+    | SkipTask
+    | Continue
+)
+
+
+class Stamped(Struct, kw_only=True):
+    """An event with its stamp."""
+
+    event: Event
+    stamp: Stamp

@@ -1,0 +1,69 @@
+"""Tasks that a worker polls: SIMPLE, every type the server does not know, and DYNAMIC, whose name comes from the input."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from engine.core.facts import FactsMissingError, TaskDefFact
+from engine.core.mapping import Mapper, Source, domain_of, evaluate, new_task
+from engine.core.model import TaskDef
+from engine.core.records import Task
+from engine.core.statuses import TaskStatus, WorkflowStatus
+from engine.core.step import EndWorkflow, Step
+from engine.core.timeouts import queue_entry, queue_name
+
+
+class Simple:
+    def create(self, step: Step, source: Source, mapper: Mapper) -> list[Task]:  # noqa: ARG002
+        name = source.workflow_task.name if source.workflow_task.type == "SIMPLE" else source.workflow_task.type
+        return [scheduled(step, source, name)]
+
+    def run(self, step: Step, task: Task) -> Task | None:  # noqa: ARG002
+        return None
+
+
+class Dynamic:
+    def create(self, step: Step, source: Source, mapper: Mapper) -> list[Task]:
+        task = source.workflow_task
+        parameter = task.dynamic_task_name_param
+        given = evaluate(step, source, None)
+        name = given.get(parameter) if parameter else None
+        if not isinstance(name, str) or not name:
+            raise EndWorkflow(
+                WorkflowStatus.FAILED,
+                "Cannot map a dynamic task based on the parameter and input. "
+                f"Parameter= {parameter}, input= {_java_map(given)}",
+            )
+        definition = task.task_definition
+        if definition is None or definition.name != name:
+            if name not in step.view.task_defs:
+                raise FactsMissingError([TaskDefFact(name)])
+            definition = step.view.task_defs[name] or TaskDef(name=name)
+        named = replace(task, type=name, name=name, task_definition=definition)
+        return mapper(step, replace(source, workflow_task=named))
+
+    def run(self, step: Step, task: Task) -> Task | None:  # noqa: ARG002
+        return None
+
+
+def scheduled(step: Step, source: Source, name: str) -> Task:
+    """A task waiting in its worker's queue."""
+    delay_s = source.workflow_task.start_delay
+    task = new_task(
+        step,
+        source,
+        task_type=name,
+        task_def_name=name if source.workflow_task.type != "SIMPLE" else source.workflow_task.name,
+        status=TaskStatus.SCHEDULED,
+        domain=domain_of(step, name),
+        callback_after_seconds=delay_s,
+    )
+    due_ms = step.now_ms + delay_s * 1000
+    step.queue(queue_entry(task, source.workflow_task.task_definition, queue=queue_name(task), due_ms=due_ms))
+    return task
+
+
+def _java_map(value: object) -> str:
+    from engine.core.values import to_text
+
+    return to_text(value)

@@ -11,7 +11,7 @@ from media_workers.sdk import AnyWorker, ConductorClient, HostTimings, PoolSpec,
 from media_workers.storage import LocalStorage, Scratch
 from tests.sdk.peer import Peer
 
-QUICK = HostTimings(long_poll_ms=300, progress_period_s=0.05, report_seconds_min=20)
+QUICK = HostTimings(long_poll_ms=150, progress_period_s=0.05, report_seconds_min=20)
 
 StartHost = Callable[..., WorkerHost]
 

@@ -1,0 +1,74 @@
+"""Puts a stored video and its view together into the document that clients see."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from api.videos.models import (
+    ErrorView,
+    PlaybackView,
+    ProgressView,
+    RenditionView,
+    VerdictView,
+    Video,
+    VideoStatus,
+)
+from api.videos.store import VideoRow
+from api.videos.view import Snapshot, built
+
+
+def rfc3339(at_ms: int) -> str:
+    """Unix milliseconds as RFC 3339 UTC."""
+    text = datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def source_of(row: VideoRow, view: Snapshot) -> dict[str, Any]:
+    """What is known of the source: its bytes from the upload, the rest from the validation."""
+    return {
+        "sha256": row.source_sha256,
+        "size": row.source_size,
+        **({"filename": row.filename} if row.filename else {}),
+        **view.source,
+    }
+
+
+def media_url(base_url: str, row: VideoRow, path: str) -> str:
+    return f"{base_url}/media/{row.id}/{row.version}/{path}"
+
+
+def video(row: VideoRow, view: Snapshot, base_url: str) -> Video:
+    """The Video document.
+
+    Args:
+        row: as stored.
+        view: the newest view of its workflow.
+        base_url: scheme and host without a closing slash; addresses in the answer are absolute.
+    """
+    playback = None
+    if view.status is VideoStatus.READY and view.playback:
+        links = {name: media_url(base_url, row, path) for name, path in view.playback.items()}
+        playback = PlaybackView(**links, player=f"{base_url}/player/{row.id}")
+    return Video(
+        id=row.id,
+        status=view.status,
+        title=row.title,
+        profile=row.profile,
+        created_at=rfc3339(row.created_ms),
+        updated_at=rfc3339(row.updated_ms),
+        ready_at=rfc3339(row.ready_ms) if row.ready_ms and view.status is VideoStatus.READY else None,
+        workflow_id=row.workflow_id or None,
+        progress=ProgressView.model_validate(built(view.progress)),
+        source=source_of(row, view),
+        verdicts=[VerdictView.model_validate(each) for each in view.verdicts],
+        renditions=[RenditionView.model_validate(built(each)) for each in view.renditions],
+        audio=view.audio,
+        subtitles=view.subtitles,
+        playback=playback,
+        version=row.version,
+        cost=view.cost or None,
+        metadata=row.metadata,
+        passthrough=row.options.get("passthrough"),
+        error=ErrorView.model_validate(built(view.error)) if view.error else None,
+    )

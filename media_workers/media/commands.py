@@ -10,7 +10,7 @@ from typing import Any
 import ffmpeg
 
 from media_workers.media.colour import ColourPlan
-from media_workers.media.downmix import pan_filter
+from media_workers.media.downmix import stereo_filter
 from media_workers.media.ladder import Rendition
 from media_workers.media.loudness import Loudness, loudnorm_options
 from media_workers.media.plan import AudioPlan, Plan, StillsPlan, VideoPlan
@@ -30,7 +30,6 @@ JPEG_QUALITY = 4
 POSTER_QUALITY = 3
 # The pictures of one second, from which the most typical is chosen.
 POSTER_CANDIDATES = 24
-SPRITE_QUALITY = JPEG_QUALITY
 LOOKAHEAD_FRAMES_MAX = 50
 # Left to the ceiling of a rebuilt peak: AAC's own overshoot stays below full scale.
 PEAK_LIMIT = 0.89
@@ -147,13 +146,25 @@ def poster_args(ffmpeg_path: str, plan: Plan, *, source: str, target: str, at_se
         ValueError: the plan has no picture.
     """
     video, stills = _picture_plan(plan), _stills_plan(plan)
-    picture = _deinterlaced(_picture(source, video, seek_seconds=at_seconds), video)
+    wanted = max(0.0, at_seconds + video.offset_seconds)
+    # A seek may land between keyframes: start so early that a whole group lies before the wanted picture.
+    seek = max(0.0, wanted - stills.preroll_seconds)
+    picture = _deinterlaced(_picture(source, video, seek_seconds=seek), video)
+    picture = picture.filter("trim", start=round(wanted - seek, 6))
     picture = _to_delivery(picture, video.colour, stills.poster_width, stills.poster_height)
     picture = picture.filter("thumbnail", n=POSTER_CANDIDATES)
     stream = ffmpeg.output(
         _to_jpeg(picture, video.colour),
         target,
-        **{"frames:v": 1, "c:v": "mjpeg", "q:v": POSTER_QUALITY, "format": "image2", "update": 1, **_CLEAN},
+        **{
+            "frames:v": 1,
+            "c:v": "mjpeg",
+            "q:v": POSTER_QUALITY,
+            "color_range": "pc",
+            "format": "image2",
+            "update": 1,
+            **_CLEAN,
+        },
     )
     return _compiled(ffmpeg_path, stream, "warning")
 
@@ -174,7 +185,14 @@ def storyboard_args(ffmpeg_path: str, plan: Plan, *, source: str, pattern: str) 
     stream = ffmpeg.output(
         _to_jpeg(picture, video.colour),
         pattern,
-        **{"c:v": "mjpeg", "q:v": SPRITE_QUALITY, "format": "image2", "fps_mode": "passthrough", **_CLEAN},
+        **{
+            "c:v": "mjpeg",
+            "q:v": JPEG_QUALITY,
+            "color_range": "pc",
+            "format": "image2",
+            "fps_mode": "passthrough",
+            **_CLEAN,
+        },
     )
     return _compiled(ffmpeg_path, stream, "warning", *_PROGRESS)
 
@@ -217,18 +235,15 @@ def _stills_plan(plan: Plan) -> StillsPlan:
 
 
 def _picture(
-    source: str, video: VideoPlan, *, seek_seconds: float | None = None, keyframes_only: bool = False
+    source: str, video: VideoPlan, *, seek_seconds: float = 0.0, keyframes_only: bool = False
 ) -> Any:
-    """The source's picture with its first frame at zero (before any seek); FFmpeg has turned it upright."""
+    """The source's picture on FFmpeg's clock (from the seek on, if any); FFmpeg has turned it upright."""
     options: dict[str, Any] = {**_GUARDS, "reinit_filter": 0}
     if keyframes_only:
         options["skip_frame"] = "nokey"
     if seek_seconds:
-        options["ss"] = round(seek_seconds + max(0.0, video.offset_seconds), 6)
-    picture = ffmpeg.input(source, **options)[str(video.stream_index)]
-    if video.offset_seconds and not seek_seconds:
-        picture = picture.filter("setpts", f"PTS-{video.offset_seconds!r}/TB")
-    return picture
+        options["ss"] = round(seek_seconds, 6)
+    return ffmpeg.input(source, **options)[str(video.stream_index)]
 
 
 def _deinterlaced(picture: Any, video: VideoPlan) -> Any:
@@ -238,7 +253,10 @@ def _deinterlaced(picture: Any, video: VideoPlan) -> Any:
 def _on_grid(picture: Any, video: VideoPlan, rate: Fraction, frames: int, pad_frames_max: int) -> Any:
     """Exactly `frames` pictures at a constant rate, counted from the title's zero."""
     picture = _deinterlaced(picture, video)
-    picture = picture.filter("fps", fps=rate_text(rate), start_time=0)
+    if video.offset_seconds:
+        picture = picture.filter("setpts", f"PTS-{video.offset_seconds!r}/TB")
+    # "pass": the last picture is never rounded away; `trim` has the last word on the count.
+    picture = picture.filter("fps", fps=rate_text(rate), start_time=0, eof_action="pass")
     picture = picture.filter("tpad", stop=pad_frames_max, stop_mode="clone")
     return picture.filter("trim", end_frame=frames)
 
@@ -270,7 +288,7 @@ def _to_jpeg(picture: Any, colour: ColourPlan) -> Any:
     """JPEG is full range and BT.601 whatever the film was."""
     return picture.filter(
         "scale", in_color_matrix=colour.output.matrix, out_color_matrix="bt601", in_range="tv", out_range="pc"
-    ).filter("format", "yuvj420p")
+    ).filter("format", "yuv420p")
 
 
 def _sound(source: str, track: AudioPlan) -> Any:
@@ -279,8 +297,8 @@ def _sound(source: str, track: AudioPlan) -> Any:
     if track.offset_seconds:
         sound = sound.filter("asetpts", f"PTS-{track.offset_seconds!r}/TB")
     sound = sound.filter("aresample", track.sample_rate, **{"async": 1, "first_pts": 0})
-    name, *arguments = pan_filter(track.source_channels, track.source_layout)
-    return sound.filter(name, *arguments)
+    name, options = stereo_filter(track.source_channels, track.source_layout)
+    return sound.filter(name, **options)
 
 
 def _x264_params(gop_frames: int, threads: int) -> str:

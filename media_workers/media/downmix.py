@@ -19,14 +19,14 @@ _WEIGHTS: dict[str, tuple[str, str]] = {
 KNOWN_LAYOUTS = frozenset({"mono", "stereo", "downmix", *_WEIGHTS})
 
 
-def pan_filter(channels: int, layout: str | None) -> tuple[str, ...]:
-    """Name and arguments of the filter that makes a track stereo. The low-frequency channel is dropped."""
+def stereo_filter(channels: int, layout: str | None) -> tuple[str, dict[str, str]]:
+    """Name and options of the filter that makes a track stereo. The low-frequency channel is dropped."""
     if channels == 1:
-        return ("pan", "stereo|c0=c0|c1=c0")
+        return "pan", {"args": "stereo|c0=c0|c1=c0"}
     if layout in _WEIGHTS:
         left, right = _WEIGHTS[layout]
-        return ("pan", f"stereo|FL={left}|FR={right}")
+        return "pan", {"args": f"stereo|FL={left}|FR={right}"}
     if channels == 2:
-        return ("aformat", "channel_layouts=stereo")
+        return "aformat", {"channel_layouts": "stereo"}
     # Nobody knows which channel is which: the first two are the safest pair.
-    return ("pan", "stereo|c0=c0|c1=c1")
+    return "pan", {"args": "stereo|c0=c0|c1=c1"}

@@ -1,6 +1,7 @@
 """Packet timestamps of a file, folded line by line so that a twelve-hour source fits in memory."""
 
 from array import array
+from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 from statistics import median_low
@@ -49,11 +50,12 @@ class _Packet(msgspec.Struct):
 
 
 class _StreamPackets:
-    """Timestamps of one stream in file order, in ticks."""
+    """Timestamps of one stream in file order, in ticks. `shown` marks those that are presentation times."""
 
     def __init__(self) -> None:
-        self.pts: array[int] = array("q")
+        self.stamps: array[int] = array("q")
         self.durations: array[int] = array("q")
+        self.shown = bytearray()
         self.key = bytearray()
         self.missing = 0
         self.encrypted = False
@@ -62,19 +64,27 @@ class _StreamPackets:
         self.steps: list[tuple[int, int]] = []
 
     def add(self, packet: _Packet) -> None:
-        pts = packet.pts if packet.pts is not None else packet.dts
-        if pts is None:
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        if stamp is None:
             self.missing += 1
             return
-        dts = packet.dts if packet.dts is not None else pts
+        dts = packet.dts if packet.dts is not None else stamp
         if self.last_dts is not None and len(self.steps) < JUMPS_KEPT_MAX:
             step = dts - self.last_dts
             if step < 0 or step > self.last_duration * 2 > 0:
-                self.steps.append((len(self.pts), step - self.last_duration))
+                self.steps.append((len(self.stamps), step - self.last_duration))
         self.last_dts, self.last_duration = dts, packet.duration
-        self.pts.append(pts)
+        self.stamps.append(stamp)
         self.durations.append(packet.duration)
+        self.shown.append(packet.pts is not None)
         self.key.append("K" in packet.flags)
+
+    def order(self, stamps: Sequence[int]) -> list[int]:
+        """Packets in presentation order; without those that have a decode time only, unless most are so."""
+        usable = range(len(stamps))
+        if 2 * sum(self.shown) >= len(stamps):
+            return sorted((packet for packet in usable if self.shown[packet]), key=stamps.__getitem__)
+        return sorted(usable, key=stamps.__getitem__)
 
 
 class PacketScan:
@@ -101,14 +111,14 @@ class PacketScan:
     def count(self, index: int) -> int:
         """Packets of a stream, those without timestamps included."""
         stream = self._streams.get(index)
-        return len(stream.pts) + stream.missing if stream else 0
+        return len(stream.stamps) + stream.missing if stream else 0
 
     def keyframes(self, index: int) -> list[int]:
         """Positions of the keyframes in presentation order, counted from 0."""
         stream = self._streams.get(index)
         if stream is None:
             return []
-        order = sorted(range(len(stream.pts)), key=stream.pts.__getitem__)
+        order = stream.order(stream.stamps)
         return [position for position, packet in enumerate(order) if stream.key[packet]]
 
     def timing(self, index: int, time_base: Fraction, *, spliced: bool = False) -> Timing | None:
@@ -121,27 +131,31 @@ class PacketScan:
                 a jump of the clock is no pause.
         """
         stream = self._streams.get(index)
-        if stream is None or not stream.pts:
+        if stream is None or not stream.stamps:
             return None
         jumps = _jumps(stream, time_base) if spliced else []
-        pts = _without_jumps(stream.pts, jumps)
-        order = sorted(range(len(pts)), key=pts.__getitem__)
-        steps = [pts[later] - pts[earlier] for earlier, later in pairwise(order)]
-        last = order[-1]
-        positive = [step for step in steps if step > 0]
-        median: int = median_low(positive) if positive else 0
-        near = [step for step in positive if abs(step - median) <= max(int(median * STEADY_RELATIVE), 1)]
+        stamps = _without_jumps(stream.stamps, jumps)
+        order = stream.order(stamps)
+        # Packets known by their decode time alone leave holes that say nothing about the rate.
+        holes = len(stamps) - len(order)
+        steps = sorted(stamps[later] - stamps[earlier] for earlier, later in pairwise(order))
+        steps = steps[: max(1, len(steps) - holes)] if holes else steps
+        near = _near_median(steps)
         steady = Fraction(sum(near), len(near)) if near else Fraction(0)
+        first, last = order[0], order[-1]
         last_ticks = stream.durations[last] or round(steady)
-        key_ticks = [pts[packet] for packet in order if stream.key[packet]]
-        gaps = [later - earlier for earlier, later in pairwise([*key_ticks, pts[last] + last_ticks])]
+        end = stamps[last] + last_ticks
+        if holes:
+            end = max(end, stamps[first] + round(len(stamps) * steady))
+        key_ticks = [stamps[packet] for packet in order if stream.key[packet]]
+        gaps = [later - earlier for earlier, later in pairwise([*key_ticks, end])]
         return Timing(
-            count=len(pts) + stream.missing,
-            start_seconds=float(pts[order[0]] * time_base),
-            end_seconds=float((pts[last] + last_ticks) * time_base),
+            count=len(stamps) + stream.missing,
+            start_seconds=float(stamps[first] * time_base),
+            end_seconds=float(end * time_base),
             rate=rate_text(tidy_rate(1 / (steady * time_base))) if steady else None,
             variable=_is_variable(steps, near),
-            frame_seconds_median=float(median * time_base),
+            frame_seconds_median=float(median_low(near) * time_base) if near else 0.0,
             frame_seconds_min=float(min(steps, default=0) * time_base),
             frame_seconds_max=float(max(steps, default=0) * time_base),
             last_frame_seconds=float(last_ticks * time_base),
@@ -150,6 +164,15 @@ class PacketScan:
             jumps=len(jumps),
             encrypted=stream.encrypted,
         )
+
+
+def _near_median(steps: list[int]) -> list[int]:
+    positive = [step for step in steps if step > 0]
+    if not positive:
+        return []
+    median = median_low(positive)
+    room = max(int(median * STEADY_RELATIVE), 1)
+    return [step for step in positive if abs(step - median) <= room]
 
 
 def _is_variable(steps: list[int], near: list[int]) -> bool:

@@ -86,7 +86,10 @@ class AudioPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class StillsPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Poster candidates and the storyboard: `tiles` pictures, one each `interval_seconds`, on sheets."""
+    """Poster candidates and the storyboard: `tiles` pictures, one each `interval_seconds`, on sheets.
+
+    `preroll_seconds` is how far before a picture decoding must start to be sure of a keyframe.
+    """
 
     poster_width: int
     poster_height: int
@@ -98,6 +101,7 @@ class StillsPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     columns: int
     rows: int
     keyframes_only: bool
+    preroll_seconds: float
 
     @property
     def sheets(self) -> int:
@@ -284,6 +288,7 @@ def _stills_plan(video: VideoFacts, seconds: Fraction) -> StillsPlan:
         tile_height=tile_height,
         columns=columns,
         rows=min(SHEET_ROWS, -(-tiles // columns)),
+        preroll_seconds=round(video.keyframe_gap_seconds_max + 1.0, 3),
         keyframes_only=0 < video.keyframe_gap_seconds_max <= float(interval),
     )
 

@@ -158,6 +158,8 @@ def plan(
         _fail(refused.message)
     except (TaskFailed, ProcError) as error:
         _fail(str(error))
+    except OSError as error:
+        _fail(f"{file} cannot be read: {error.strerror}")
     if as_json:
         _print_json(report)
     else:

@@ -9,7 +9,7 @@ anything is decided; the caller loads them and asks again, and gets the same ids
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -21,7 +21,7 @@ from engine.core import operations
 from engine.core.errors import ConflictError, InvariantError, NotFoundError, RefusedError
 from engine.core.facts import View
 from engine.core.flow import advance, end_workflow, ended, rearm, run_rearmed
-from engine.core.graph import SYSTEM_TYPES
+from engine.core.graph import SYSTEM_TYPES, Graph
 from engine.core.mapping import want
 from engine.core.model import TimeoutPolicy, WorkflowTimeoutPolicy
 from engine.core.records import Delta, Header, HistoryRow, Lease, QueueEntry, Task
@@ -38,10 +38,11 @@ class Applied(Struct, kw_only=True, frozen=True):
 
 
 class Decision(Struct, kw_only=True):
-    """`delta` is None when nothing has to be written. `outcomes` has one entry an event, in order."""
+    """`delta` is None when nothing has to be written. `outcomes` has one entry an event, in order; `graph` is what holds after it."""
 
     delta: Delta | None
     outcomes: list[Applied | RefusedError]
+    graph: Graph | None = None
 
 
 def decide(view: View, stamped: Sequence[ev.Stamped]) -> Decision:
@@ -67,7 +68,7 @@ def decide(view: View, stamped: Sequence[ev.Stamped]) -> Decision:
             step.history.append(_history(step.header, item))
         outcomes.append(outcome)
     delta = step.delta()
-    return Decision(delta=delta, outcomes=outcomes)
+    return Decision(delta=delta, outcomes=outcomes, graph=step.graph)
 
 
 def _open_step(view: View, stamped: Sequence[ev.Stamped]) -> Step | None:
@@ -392,7 +393,7 @@ def _skip(step: Step, event: ev.SkipTask) -> Applied:
     return Applied(changed=True)
 
 
-_HANDLERS: dict[type, Any] = {
+_HANDLERS: dict[type, Callable[[Step, Any], Applied]] = {
     ev.Start: _start,
     ev.TaskReported: _reported,
     ev.DeadlinePassed: _deadline,

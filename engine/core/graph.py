@@ -9,11 +9,10 @@ import hashlib
 from collections.abc import Iterator
 from typing import Literal
 
-import msgspec
 from msgspec import Raw, Struct
 
 from engine.core.expressions import Template, compile_template
-from engine.core.model import WorkflowDef, WorkflowTask, encode
+from engine.core.model import WorkflowDef, WorkflowTask, decode, encode
 
 SYSTEM_TYPES = frozenset(
     {
@@ -48,7 +47,7 @@ class Node(Struct, kw_only=True):
         loop: reference of the innermost DO_WHILE around it.
         joins: JOINs whose joinOn names it.
         cases, default, branches, body: the lists it contains, as references.
-        wire: its WorkflowTask JSON, spliced into the tasks made from it.
+        wire, task_def_wire: its WorkflowTask and TaskDef JSON, spliced into the tasks made from it.
     """
 
     task: WorkflowTask
@@ -63,6 +62,7 @@ class Node(Struct, kw_only=True):
     branches: tuple[tuple[str, ...], ...] = ()
     body: tuple[str, ...] = ()
     wire: Raw = Raw(b"{}")
+    task_def_wire: Raw = Raw(b"null")
 
     @property
     def ref(self) -> str:
@@ -145,6 +145,7 @@ def _walk(
             loop=loop,
             parent=parent,
             wire=Raw(encode(task)),
+            task_def_wire=Raw(b"null" if task.task_definition is None else encode(task.task_definition)),
         )
         ref = node.ref
         nodes[ref] = node
@@ -171,9 +172,5 @@ def _walk(
 
 def decode_workflow_task(raw: Raw | bytes) -> WorkflowTask:
     """A WorkflowTask from the JSON kept with a dynamic branch."""
-    from engine.core.model import decode
-
     return decode(bytes(raw), WorkflowTask)
 
-
-json_encode = msgspec.json.encode

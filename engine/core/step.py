@@ -152,7 +152,7 @@ class Step:
         task_id = self.latest_overlay.get(base_ref)
         if task_id is None and not self.remove_all:
             if base_ref not in self.view.latest:
-                if self.creating:
+                if self.creating or self.view.all_known:
                     return None
                 raise FactsMissingError([LatestFact(base_ref)])
             task_id = self.view.latest[base_ref]
@@ -166,7 +166,8 @@ class Step:
             task_id = self.refs_overlay.get(ref)
             if task_id is None and not self.remove_all and not self.creating:
                 if ref not in self.view.refs:
-                    lacking.append(ref)
+                    if not self.view.all_known:
+                        lacking.append(ref)
                     continue
                 task_id = self.view.refs[ref]
             if task_id is not None:

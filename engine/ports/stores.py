@@ -40,6 +40,12 @@ class ExtendLease(Struct, kw_only=True, frozen=True):
     progress: Raw | None = None
 
 
+class Release(Struct, kw_only=True, frozen=True):
+    """Give a task just claimed back, as if it had not been polled: nobody was there to take it. Result: None."""
+
+    task_id: str
+
+
 class MessagesDone(Struct, kw_only=True, frozen=True):
     """Forget delivered outbox messages. Result: None. Unknown ids are no error."""
 
@@ -59,7 +65,7 @@ class MarkPolls(Struct, kw_only=True, frozen=True):
     marks: tuple[tuple[str, str, str, int], ...]
 
 
-Write = Delta | Claim | ExtendLease | MessagesDone | AppendLogs | MarkPolls
+Write = Delta | Claim | ExtendLease | Release | MessagesDone | AppendLogs | MarkPolls
 
 
 class Claimed(Struct, kw_only=True):
@@ -245,6 +251,7 @@ __all__ = [
     "MessagesDone",
     "MetadataStore",
     "PollMark",
+    "Release",
     "StoredWorkflow",
     "WorkflowRow",
     "Write",

@@ -2,47 +2,178 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from engine.core.errors import ConflictError, InvalidRequestError, NotFoundError
+from engine.core.model import (
+    MalformedBodyError,
+    TaskDef,
+    WorkflowDef,
+    collect_tasks,
+    decode_task_def,
+    decode_task_defs,
+    decode_workflow_def,
+    decode_workflow_defs,
+    encode,
+)
+from engine.core.tasks import NOT_SERVED_YET
+from engine.core.validation import Problem, validate_task_def, validate_workflow_def, warnings
+from engine.ports.stores import MetadataStore
+from engine.ports.system import Clock
+from engine.services.definitions import Definitions
+
+INVALID = "Validation failed, check below errors for detail."
+
+__all__ = ["MalformedBodyError", "Metadata"]
 
 
 class Metadata:
+    def __init__(
+        self,
+        store: MetadataStore,
+        definitions: Definitions,
+        clock: Clock,
+        js_problem: Callable[[str], str | None],
+    ) -> None:
+        self._store = store
+        self._definitions = definitions
+        self._clock = clock
+        self._js_problem = js_problem
+
+    # ------------------------------------------------------------------------------------ workflows
     async def register_workflow(self, body: bytes, *, overwrite: bool = False) -> None:
-        """One WorkflowDef as JSON. Raises MalformedBodyError, InvalidRequestError (all problems at once), ConflictError."""
+        """One WorkflowDef as JSON.
+
+        Raises:
+            MalformedBodyError: no JSON or a field of the wrong type. InvalidRequestError: all problems at once.
+            ConflictError: name and version exist and `overwrite` is false.
+        """
+        definition = decode_workflow_def(body)
+        self._check([definition], "registerWorkflowDef.arg0")
+        now_ms = self._clock.now_ms()
+        if overwrite:
+            definition = replace(definition, update_time=now_ms)
+        else:
+            definition = replace(definition, create_time=now_ms)
+        if not await self._put(definition, replace_existing=overwrite):
+            raise ConflictError(f"Workflow with {definition.name}.{definition.version} already exists!")
 
     async def update_workflows(self, body: bytes) -> list[str]:
         """A list of WorkflowDefs, upserted; returns their names in order. An invalid one refuses the whole call."""
-        raise NotImplementedError
+        definitions = decode_workflow_defs(body)
+        self._check(definitions, "updateWorkflowDef.arg0")
+        for definition in definitions:
+            await self._put(replace(definition, update_time=self._clock.now_ms()), replace_existing=True)
+        return [definition.name for definition in definitions]
 
     async def validate_workflow(self, body: bytes) -> list[dict[str, str]]:
         """Warnings {path, message} of an acceptable definition. Raises InvalidRequestError."""
-        raise NotImplementedError
+        definition = decode_workflow_def(body)
+        self._check([definition], "validateWorkflowDef.arg0")
+        return [{"path": problem.path, "message": problem.message} for problem in warnings(definition)]
 
     async def workflow_def(self, name: str, version: int | None = None) -> bytes:
         """Wire JSON. Raises NotFoundError."""
-        raise NotImplementedError
+        body = await self._store.get_workflow_def(name, version)
+        if body is None:
+            shown = "null" if version is None else version
+            raise NotFoundError(f"No such workflow found by name: {name}, version: {shown}")
+        return body
 
     async def workflow_defs(self, name: str | None = None) -> list[bytes]:
-        raise NotImplementedError
+        return await self._store.list_workflow_defs(name)
 
     async def workflow_summaries(self) -> dict[str, list[dict[str, Any]]]:
         """name -> [{name, version, createTime, updateTime}], ascending by version."""
-        raise NotImplementedError
+        summaries: dict[str, list[dict[str, Any]]] = {}
+        for body in await self._store.list_workflow_defs():
+            full = msgspec.json.decode(body)
+            summary = {key: full[key] for key in ("name", "version", "createTime", "updateTime") if key in full}
+            summaries.setdefault(full["name"], []).append(summary)
+        return summaries
 
     async def latest_workflow_defs(self) -> list[bytes]:
-        raise NotImplementedError
+        latest: dict[str, bytes] = {}
+        for body in await self._store.list_workflow_defs():
+            latest[msgspec.json.decode(body)["name"]] = body  # ascending by version: the last one stays
+        return list(latest.values())
 
-    async def delete_workflow(self, name: str, version: int) -> None: ...
+    async def delete_workflow(self, name: str, version: int) -> None:
+        if not await self._store.delete_workflow_def(name, version):
+            raise NotFoundError(f"No such workflow definition: {name} version: {version}")
+        self._definitions.forget()
 
+    async def _put(self, definition: WorkflowDef, *, replace_existing: bool) -> bool:
+        written = await self._store.put_workflow_def(
+            definition.name, definition.version, encode(definition), replace=replace_existing
+        )
+        self._definitions.forget()
+        return written
+
+    def _check(self, definitions: Sequence[WorkflowDef], prefix: str) -> None:
+        problems: list[Problem] = []
+        for definition in definitions:
+            problems += validate_workflow_def(definition, js_problem=self._js_problem)
+            problems += [
+                Problem(
+                    path=prefix,
+                    message=f"task type {task.type} of task {task.task_reference_name} is not served by this version",
+                )
+                for task in collect_tasks(definition)
+                if task.type in NOT_SERVED_YET
+            ]
+        _refuse(problems)
+
+    # ------------------------------------------------------------------------------------ tasks
     async def register_tasks(self, body: bytes) -> None:
         """A list of TaskDefs as JSON, upserted."""
+        definitions = decode_task_defs(body)
+        if not definitions:
+            raise InvalidRequestError(
+                INVALID, (("registerTaskDef.arg0", "TaskDefList cannot be empty or null", None),)
+            )
+        await self._put_tasks([replace(d, create_time=self._clock.now_ms(), update_time=0) for d in definitions])
 
     async def update_task(self, body: bytes) -> None:
         """One TaskDef. Raises NotFoundError."""
+        definition = decode_task_def(body)
+        _refuse(validate_task_def(definition))
+        existing = await self._store.get_task_def(definition.name)
+        if existing is None:
+            raise NotFoundError(f"No such task by name {definition.name}")
+        before = decode_task_def(existing)
+        changed = replace(
+            definition,
+            update_time=self._clock.now_ms(),
+            create_time=before.create_time,
+            created_by=before.created_by,
+        )
+        await self._put_tasks([changed])
 
     async def task_def(self, name: str) -> bytes:
-        raise NotImplementedError
+        body = await self._store.get_task_def(name)
+        if body is None:
+            raise NotFoundError(f"No such taskType found by name: {name}")
+        return body
 
     async def task_defs(self) -> list[bytes]:
-        raise NotImplementedError
+        return await self._store.list_task_defs()
 
-    async def delete_task(self, name: str) -> None: ...
+    async def delete_task(self, name: str) -> None:
+        if not await self._store.delete_task_def(name):
+            raise NotFoundError("No such task definition")
+        self._definitions.forget()
+
+    async def _put_tasks(self, definitions: Sequence[TaskDef]) -> None:
+        _refuse([problem for definition in definitions for problem in validate_task_def(definition)])
+        await self._store.put_task_defs([(definition.name, encode(definition)) for definition in definitions])
+        self._definitions.forget()
+
+
+def _refuse(problems: Sequence[Problem]) -> None:
+    if problems:
+        raise InvalidRequestError(INVALID, tuple((p.path, p.message, p.invalid_value) for p in problems))

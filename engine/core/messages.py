@@ -1,0 +1,62 @@
+"""Bodies of the messages that one workflow's step sends to another; see records.Message for delivery."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Raw, Struct
+
+from engine.core.records import EMPTY_OBJECT
+from engine.core.statuses import WorkflowStatus
+
+
+class StartChild(Struct, kw_only=True):
+    """`start_child`: start the sub-workflow of a task. `definition` is the inline definition when there is one."""
+
+    name: str
+    version: int | None
+    definition: dict[str, Any] | None
+    input: Raw
+    parent_workflow_id: str
+    parent_task_id: str
+    correlation_id: str | None = None
+    task_to_domain: dict[str, str] = {}
+    priority: int = 0
+
+
+class ChildEndedBody(Struct, kw_only=True):
+    """`child_ended`."""
+
+    task_id: str
+    child_id: str
+    name: str
+    status: WorkflowStatus
+    output: Raw = EMPTY_OBJECT
+    reason: str | None = None
+
+
+class ChildRevivedBody(Struct, kw_only=True):
+    """`child_revived`."""
+
+    task_id: str
+    child_id: str
+
+
+class TerminateChild(Struct, kw_only=True):
+    """`terminate_child`: the parent's task was cancelled. `parent_task_id` guards against a child of somebody else."""
+
+    reason: str
+    parent_task_id: str
+
+
+class StartFailureWorkflow(Struct, kw_only=True):
+    """`start_failure_workflow`: the compensation of a failed workflow; its input is put together on delivery."""
+
+    name: str
+    version: int | None
+    failed_workflow_id: str
+    reason: str | None
+    failure_status: str
+    failure_task_id: str | None
+    correlation_id: str | None = None
+    task_to_domain: dict[str, str] = {}

@@ -1,0 +1,98 @@
+"""Group commit: writes of many requests ride in one transaction.
+
+Nothing waits on a timer for company: a commit starts as soon as the store is free and takes whatever has gathered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+from engine.core.errors import StoreError
+from engine.core.records import Delta
+from engine.ports.stores import ExecutionStore, Write, WriteResult
+
+GROUP_WRITES_MAX = 256
+"""Writes in one transaction; beyond this a group gains nothing and only makes its members wait."""
+GROUP_ROWS_MAX = 20_000
+"""Rows in one transaction, so that one wide fork does not hold everybody else for seconds."""
+
+
+class GroupObserver(Protocol):
+    """Sees a group just before it is written and just after."""
+
+    def before(self, group: Sequence[Write]) -> None: ...
+    def after(self, group: Sequence[Write], results: Sequence[WriteResult]) -> None: ...
+
+
+class Committer:
+    def __init__(self, store: ExecutionStore, observer: GroupObserver) -> None:
+        self._store = store
+        self._observer = observer
+        self._waiting: list[tuple[Write, asyncio.Future[WriteResult]]] = []
+        self._drain: asyncio.Task[None] | None = None
+        self.groups = 0
+        self.writes = 0
+
+    async def write(self, write: Write) -> WriteResult:
+        """Durable when this returns. A Delta's conflict comes back as a value (see the store's contract).
+
+        Raises:
+            StoreError: the group failed as a whole.
+        """
+        future: asyncio.Future[WriteResult] = asyncio.get_running_loop().create_future()
+        self._waiting.append((write, future))
+        if self._drain is None:
+            self._drain = asyncio.get_running_loop().create_task(self._run())
+        return await future
+
+    async def idle(self) -> None:
+        """Wait until nothing is being written."""
+        while self._drain is not None:
+            await asyncio.shield(self._drain)
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                await self._commit(self._take())
+        finally:
+            self._drain = None
+
+    def _take(self) -> list[tuple[Write, asyncio.Future[WriteResult]]]:
+        rows, count = 0, 0
+        for write, _ in self._waiting[:GROUP_WRITES_MAX]:
+            rows += write.rows if isinstance(write, Delta) else 1
+            count += 1
+            if rows >= GROUP_ROWS_MAX:
+                break
+        taken, self._waiting = self._waiting[:count], self._waiting[count:]
+        return taken
+
+    async def _commit(self, taken: list[tuple[Write, asyncio.Future[WriteResult]]]) -> None:
+        group = [write for write, _ in taken]
+        self._observer.before(group)
+        results: list[WriteResult]
+        try:
+            results = await self._store.write(group)
+        except StoreError as error:
+            results = [error] * len(group)
+        except Exception as error:  # noqa: BLE001 - whatever the driver raised, every waiter must hear of it
+            wrapped = StoreError(f"the store failed: {error}")
+            wrapped.__cause__ = error
+            results = [wrapped] * len(group)
+        self.groups += 1
+        self.writes += len(group)
+        self._observer.after(group, results)
+        for (_, future), result in zip(taken, results, strict=True):
+            if not future.done():
+                future.set_result(result)
+
+
+def raise_failure(result: WriteResult) -> WriteResult:
+    """Turn a failure that came back as a value into an exception."""
+    if isinstance(result, StoreError):
+        raise result
+    return result
+
+

@@ -1,0 +1,81 @@
+"""Brings a step the facts it lacks, from the store, the definitions and the script runner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.core import facts as f
+from engine.core.records import Task
+from engine.ports.scripts import ScriptCall, ScriptRunner
+from engine.ports.stores import ExecutionStore
+from engine.services.definitions import Definitions
+
+
+class FactLoader:
+    def __init__(self, store: ExecutionStore, definitions: Definitions, scripts: ScriptRunner) -> None:
+        self._store = store
+        self._definitions = definitions
+        self._scripts = scripts
+
+    async def header(self, view: f.View) -> bool:
+        """Load what every step needs; False when the store has no such workflow."""
+        stored = await self._store.load(view.workflow_id)
+        if stored is None:
+            return False
+        view.header, view.row_version, view.input = stored.header, stored.row_version, stored.input
+        view.graph = await self._definitions.frozen(stored.header.definition_hash)
+        return True
+
+    async def tasks(self, view: f.View, task_ids: Sequence[str]) -> None:
+        """Load tasks by id; those of other workflows and unknown ones are left out."""
+        for task in (await self._store.tasks_by_id(task_ids)).values():
+            if task.head.workflow_instance_id == view.workflow_id:
+                keep(view, task)
+
+    async def load(self, view: f.View, facts: Sequence[f.Fact]) -> None:
+        latest = [fact.base_ref for fact in facts if isinstance(fact, f.LatestFact)]
+        if latest:
+            found = await self._store.latest(view.workflow_id, latest)
+            for base_ref in latest:
+                view.latest[base_ref] = found[base_ref].id if base_ref in found else None
+            for task in found.values():
+                keep(view, task)
+        task_ids = [fact.task_id for fact in facts if isinstance(fact, f.TaskFact)]
+        if task_ids:
+            await self.tasks(view, task_ids)
+        for fact in facts:
+            await self._one(view, fact)
+
+    async def _one(self, view: f.View, fact: f.Fact) -> None:
+        match fact:
+            case f.RefsFact(refs):
+                found = await self._store.by_ref(view.workflow_id, refs)
+                for ref in refs:
+                    view.refs[ref] = found[ref].id if ref in found else None
+                for task in found.values():
+                    keep(view, task)
+            case f.OpenTasksFact():
+                for task in await self._store.open_tasks(view.workflow_id):
+                    keep(view, task)
+                view.open_known = True
+            case f.AllTasksFact() | f.LoopTasksFact():
+                for task in await self._store.tasks(view.workflow_id):
+                    keep(view, task)
+                view.all_known = view.open_known = True
+            case f.ScriptFact(language, source, bindings):
+                result = await self._scripts.run(ScriptCall(language=language, source=source, bindings=bindings))
+                view.scripts[fact] = f.ScriptOutcome(value=result.value, error=result.error, timed_out=result.timed_out)
+            case f.DefinitionFact(name, version):
+                view.definitions[fact] = await self._definitions.registered(name, version)
+            case f.TaskDefFact(name):
+                view.task_defs[name] = await self._definitions.task_def(name)
+            case f.DomainsFact(task_type):
+                marks = await self._store.poll_marks(task_type)
+                view.domains[task_type] = {mark.domain: mark.at_ms for mark in sorted(marks, key=lambda m: m.at_ms)}
+            case _:
+                pass
+
+
+def keep(view: f.View, task: Task) -> None:
+    """Put a task into the view; what the view knows already is newer or equal."""
+    view.tasks.setdefault(task.id, task)

@@ -26,7 +26,7 @@ FIELDS: dict[str, str] = {
     "parentWorkflowId": "parent_workflow_id",
     "priority": "priority",
 }
-"""Wire field -> column of the workflow table. All but these are unknown and ignored, as upstream's SQLite index does."""
+"""Wire field -> column of the workflow table. Others are unknown and ignored, as in upstream's SQLite index."""
 
 
 NUMBERS = frozenset({"version", "create_ms", "update_ms", "end_ms", "priority"})
@@ -39,7 +39,7 @@ QUERY_CHARS_MAX = 60_000
 
 
 class Clause(Struct, kw_only=True, frozen=True):
-    """One condition. `values` has one element but for IN and NOT IN; in a LIKE value `*` stands for any text."""
+    """One condition. `values` has one element but for IN and NOT IN; in LIKE `*` stands for any text."""
 
     column: str
     op: Op
@@ -47,7 +47,10 @@ class Clause(Struct, kw_only=True, frozen=True):
 
 
 class SearchQuery(Struct, kw_only=True, frozen=True):
-    """Clauses joined by AND, a text that must occur in input, output or reason (empty = any), sort and page."""
+    """Clauses joined by AND, a text, sort and page.
+
+    The text occurs in id, name, correlation id, reason, input or output, A to Z in either case; empty = any.
+    """
 
     clauses: tuple[Clause, ...] = ()
     free_text: str = ""
@@ -59,8 +62,8 @@ class SearchQuery(Struct, kw_only=True, frozen=True):
 def parse_query(query: str, *, free_text: str, sort: str, start: int, size: int) -> SearchQuery:
     """Read the three texts of a search request.
 
-    Beyond upstream's SQL back ends, `!=`, `<=`, `>=` and `NOT IN` work, a quoted value may hold anything but its quote, and
-    blanks do not matter. Clauses on unknown fields and sort orders that make no sense are ignored, as there.
+    Beyond upstream's SQL back ends, `!=`, `<=`, `>=` and `NOT IN` work, a quoted value may hold anything but
+    its quote, and blanks do not matter. Clauses on unknown fields and sort orders that make no sense are ignored, as there.
 
     Args:
         query: `field op value` clauses joined by ` AND `; empty or `*` = all workflows.

@@ -1,0 +1,139 @@
+"""What a store promises about search."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec import Raw
+
+from engine.core.records import Header
+from engine.core.search import SearchQuery, parse_query
+from engine.core.statuses import WorkflowStatus
+from engine.ports.stores import ExecutionStore
+from engine.testing.builders import accepted, creation, header, step
+
+SOME = [
+    header("a", name="Video_1", create_ms=100, priority=1, correlation_id="Corr", parent_workflow_id="b"),
+    header("b", name="video", create_ms=300, version=2, status=WorkflowStatus.FAILED, reason="No SPACE left"),
+    header("c", name="Videox1", create_ms=200, status=WorkflowStatus.COMPLETED, end_ms=900, update_ms=900),
+    header("d", name="100%", create_ms=200, status=WorkflowStatus.COMPLETED, priority=1),
+]
+
+
+async def filled(store: ExecutionStore, headers: list[Header] = SOME) -> None:
+    await accepted(
+        store,
+        *(
+            creation(
+                one.workflow_id,
+                header=one,
+                input=Raw(b'{"path":"In_' + one.workflow_id.encode() + b'"}'),
+                output=Raw(b'{"url":"out/' + one.workflow_id.encode() + b'"}'),
+            )
+            for one in headers
+        ),
+    )
+
+
+async def found(store: ExecutionStore, query: str = "", *, free_text: str = "*", sort: str = "") -> list[str]:
+    parsed = parse_query(query, free_text=free_text, sort=sort, start=0, size=100)
+    count, rows = await store.search(parsed)
+    assert count == len(rows)
+    return [row.header.workflow_id for row in rows]
+
+
+class SearchContract:
+    @pytest.mark.parametrize(
+        ("query", "ids"),
+        [
+            ("", "bcda"),
+            ("workflowId=a", "a"),
+            ("status = COMPLETED", "cd"),
+            ("status != COMPLETED", "ba"),
+            ("version >= 2", "b"),
+            ("version > 2", ""),
+            ("startTime <= 200 AND startTime > 100", "cd"),
+            ("startTime < 200", "a"),
+            ("endTime = 900", "c"),
+            ("status IN (FAILED, RUNNING)", "ba"),
+            ("status NOT IN (FAILED, RUNNING)", "cd"),
+            ("priority IN (1, 5) AND status=COMPLETED", "d"),
+            ("correlationId = 'Corr'", "a"),
+            ("correlationId = ''", "bcd"),
+            ("correlationId != Corr", "bcd"),
+            ("parentWorkflowId = b", "a"),
+            ("workflowType = VIDEO*", "bca"),
+            ("workflowType = video_*", "a"),
+            ("workflowType = *%", "d"),
+            ("workflowType = v*1", "ca"),
+            ("workflowType = Video", ""),
+            ("unknownField = 1 AND status = FAILED", "b"),
+        ],
+    )
+    async def test_clauses(self, store: ExecutionStore, query: str, ids: str) -> None:
+        """Each operator means what it says; `*` ignores case and leaves % and _ plain; newest first."""
+        await filled(store)
+        assert await found(store, query) == list(ids)
+
+    @pytest.mark.parametrize(
+        ("text", "ids"),
+        [
+            ("in_a", "a"),
+            ("OUT/", "bcda"),
+            ("no space", "b"),
+            ("corr", "a"),
+            ("%", "d"),
+            ("Videox", "c"),
+            ("nowhere", ""),
+        ],
+    )
+    async def test_free_text(self, store: ExecutionStore, text: str, ids: str) -> None:
+        """It occurs in id, name, correlation id, reason, input or output, in either case."""
+        await filled(store)
+        assert await found(store, free_text=text) == list(ids)
+
+    async def test_free_text_and_clauses_both_hold(self, store: ExecutionStore) -> None:
+        """They narrow each other."""
+        await filled(store)
+        assert await found(store, "status=COMPLETED", free_text="out/") == ["c", "d"]
+        assert await found(store, "status=RUNNING", free_text="space") == []
+
+    async def test_sort(self, store: ExecutionStore) -> None:
+        """By each order in turn; equals by id."""
+        await filled(store)
+        assert await found(store, sort="startTime:ASC") == ["a", "c", "d", "b"]
+        assert await found(store, sort="status:DESC|workflowType:ASC") == ["a", "b", "d", "c"]
+
+    async def test_pages(self, store: ExecutionStore) -> None:
+        """All matches are counted whatever the page."""
+        await filled(store)
+
+        async def page(start: int, size: int) -> tuple[int, list[str]]:
+            count, rows = await store.search(SearchQuery(start=start, size=size))
+            return count, [row.header.workflow_id for row in rows]
+
+        assert await page(0, 3) == (4, ["b", "c", "d"])
+        assert await page(3, 3) == (4, ["a"])
+        assert await page(9, 3) == (4, [])
+        assert await page(0, 0) == (4, [])
+
+    async def test_rows_are_whole(self, store: ExecutionStore) -> None:
+        """A hit has what `row` gives."""
+        await filled(store)
+        _, [row] = await store.search(parse_query("workflowId=b", free_text="", sort="", start=0, size=1))
+        assert row == await store.row("b")
+
+    async def test_search_sees_every_step(self, store: ExecutionStore) -> None:
+        """Whichever member a step changed, it is found by its new value and no more by the old one."""
+        await filled(store)
+        await accepted(store, step("a", 1, header=header("a", update_ms=5_000, reason="slow")))
+        assert await found(store, "updateTime=5000") == ["a"]
+        assert await found(store, free_text="slow") == ["a"]
+        changed = header(
+            "a", name="new", version=9, status=WorkflowStatus.TERMINATED, create_ms=400, end_ms=7
+        )
+        await accepted(store, step("a", 2, header=changed))
+        query = "workflowType=new AND version=9 AND status=TERMINATED AND startTime=400 AND endTime=7"
+        assert await found(store, query) == ["a"]
+        assert await found(store, "status=RUNNING") == []
+        await accepted(store, step("a", 3, delete=True))
+        assert await found(store) == ["b", "c", "d"]

@@ -15,7 +15,7 @@ from media_workers.sdk.outage import Outage
 _log = structlog.get_logger(__name__)
 
 PROGRESS_PERIOD_S = 2.0  # news travels this often
-PERIOD_S_MIN = 1.0
+PERIOD_S_MIN = 0.25
 NOTES_MAX = 50
 # Also with a very long lease: this is how long a cancelled task may go on burning a machine.
 PERIOD_S_MAX = 10.0

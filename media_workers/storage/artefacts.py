@@ -80,7 +80,10 @@ class Artefacts:
 
     def find(self, video_id: str, key: str) -> Artefact | None:
         """The finished artefact, or None when it is missing or not whole."""
-        prefix = _prefix(video_id, key)
+        return self.at(_prefix(video_id, key))
+
+    def at(self, prefix: str) -> Artefact | None:
+        """As `find`, by the storage prefix that an earlier task has handed on."""
         try:
             with self._storage.open(f"{prefix}/{MANIFEST_NAME}") as file:
                 artefact = msgspec.json.decode(file.read(MANIFEST_BYTES_MAX), type=Artefact)

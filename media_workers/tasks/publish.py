@@ -7,13 +7,13 @@ import msgspec
 from media_workers.media.package import content_type, publish_order
 from media_workers.sdk import Record, TaskContext, TaskFailed, TaskRejected, worker
 from media_workers.storage import (
+    Artefact,
+    ArtefactFile,
     MissingKeyError,
     Storage,
     StorageError,
-    StoredFile,
     TreeFile,
     checked_key,
-    sha256_of,
 )
 from media_workers.storage.artefacts import MANIFEST_NAME
 from media_workers.tasks.stills import POSTER_NAME, STORYBOARD_NAME
@@ -80,8 +80,8 @@ def publish(job: PublishInput, ctx: TaskContext) -> PublishOutput:
         checked_key(prefix)
     except StorageError as error:
         raise TaskRejected("invalid_input", f"input field version or videoId: {error}") from error
-    storage = ctx.resources.storage
-    sources = {**_files(storage, job.package), **(_files(storage, job.stills) if job.stills else {})}
+    parts = [_artefact(ctx, prefix) for prefix in (job.package, job.stills) if prefix]
+    sources = {file.path: (part, file) for part in parts for file in part.files}
     paths = publish_order(sorted(sources))
     for name in ("master.m3u8", "manifest.mpd"):
         if name not in sources:
@@ -89,10 +89,11 @@ def publish(job: PublishInput, ctx: TaskContext) -> PublishOutput:
     manifest = PublishManifest(
         video_id=job.video_id,
         version=version,
-        files=tuple(_described(ctx, path, sources[path]) for path in paths),
+        files=tuple(_described(sources[path][1]) for path in paths),
     )
     document = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
-    reused = _reveal(ctx, prefix, {path: sources[path] for path in paths}, document)
+    keys = {path: sources[path][0].key(path) for path in paths}
+    reused = _reveal(ctx, prefix, keys, document)
     ctx.progress(1.0, message="published")
     return PublishOutput(
         version=version,
@@ -111,31 +112,20 @@ def publish(job: PublishInput, ctx: TaskContext) -> PublishOutput:
     )
 
 
-def _files(storage: Storage, prefix: str) -> dict[str, StoredFile]:
-    """Path below an artefact -> its stored file; the artefact's own manifest is not for players."""
-    found = {
-        file.key.removeprefix(f"{prefix}/"): file
-        for file in storage.list(prefix)
-        if file.key != f"{prefix}/{MANIFEST_NAME}"
-    }
-    if not found:
-        raise TaskFailed(
-            "artefact_missing", "the finished files of this video have been removed; start again"
-        )
+def _artefact(ctx: TaskContext, prefix: str) -> Artefact:
+    found = ctx.resources.artefacts.at(prefix)
+    if found is None:
+        raise TaskFailed("artefact_missing", "the finished files of this video are gone; start again")
     return found
 
 
-def _described(ctx: TaskContext, path: str, file: StoredFile) -> PublishedFile:
-    ctx.check_cancelled()
+def _described(file: ArtefactFile) -> PublishedFile:
     return PublishedFile(
-        path=path,
-        size=file.size,
-        sha256=sha256_of(ctx.resources.storage.local_path(file.key)),
-        content_type=content_type(path),
+        path=file.path, size=file.size, sha256=file.sha256, content_type=content_type(file.path)
     )
 
 
-def _reveal(ctx: TaskContext, prefix: str, sources: dict[str, StoredFile], document: bytes) -> bool:
+def _reveal(ctx: TaskContext, prefix: str, keys: dict[str, str], document: bytes) -> bool:
     """Make the version visible; True when an equal one was there already."""
     storage = ctx.resources.storage
     if _published(storage, prefix) == document:
@@ -144,7 +134,7 @@ def _reveal(ctx: TaskContext, prefix: str, sources: dict[str, StoredFile], docum
         manifest = folder / MANIFEST_NAME
         manifest.write_bytes(document)
         files = [
-            *(TreeFile(path=path, source=storage.local_path(file.key)) for path, file in sources.items()),
+            *(TreeFile(path=path, source=storage.local_path(key)) for path, key in keys.items()),
             TreeFile(path=MANIFEST_NAME, source=manifest),
         ]
         ctx.check_cancelled()

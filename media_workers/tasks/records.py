@@ -68,11 +68,12 @@ class EncodedAudio(Record, frozen=True, kw_only=True):
 
 
 class Stills(Record, frozen=True, kw_only=True):
-    """Names of the poster, the storyboard and its sheets inside their artefact."""
+    """Names of the poster, the storyboard and its sheets inside their artefact; how the sheets were made."""
 
     poster: str
     storyboard: str
     sheets: tuple[str, ...]
+    provenance: Provenance
 
 
 class Package(Record, frozen=True, kw_only=True):

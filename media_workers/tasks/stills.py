@@ -6,8 +6,10 @@ from pathlib import Path
 from media_workers.media.commands import choose_poster, poster_args, storyboard_args
 from media_workers.media.plan import StillsPlan
 from media_workers.media.storyboard import storyboard_vtt
+from media_workers.procs.runner import ProcResult
 from media_workers.sdk import Record, TaskContext, TaskFailed, TaskRejected, worker
 from media_workers.storage import Artefact, artefact_key, facts_of
+from media_workers.tasks.encode import provenance
 from media_workers.tasks.plan import BranchInput
 from media_workers.tasks.records import Stills
 from media_workers.tasks.source import source_path
@@ -50,8 +52,14 @@ def stills(job: BranchInput, ctx: TaskContext) -> StillsOutput:
         finished = folder / "finished"
         finished.mkdir()
         _poster(ctx, job, wanted.poster_seconds, source, folder).rename(finished / POSTER_NAME)
-        sheets = _storyboard(ctx, job, wanted, source, finished)
-        facts = Stills(poster=POSTER_NAME, storyboard=STORYBOARD_NAME, sheets=sheets)
+        result = _storyboard(ctx, job, wanted, source, finished)
+        sheets_recipe = storyboard_args("ffmpeg", job.plan, source="SOURCE", pattern="TARGET")
+        facts = Stills(
+            poster=POSTER_NAME,
+            storyboard=STORYBOARD_NAME,
+            sheets=_sheets(wanted),
+            provenance=provenance(ctx, sheets_recipe, "ffmpeg", result, inputs=(job.source_sha256,)),
+        )
         ctx.check_cancelled()
         artefact, reused = ctx.resources.artefacts.commit(
             job.video_id, key, finished, kind="stills", facts=facts
@@ -86,9 +94,9 @@ def _poster(ctx: TaskContext, job: BranchInput, seconds: Sequence[float], source
 
 def _storyboard(
     ctx: TaskContext, job: BranchInput, wanted: StillsPlan, source: Path, finished: Path
-) -> tuple[str, ...]:
+) -> ProcResult:
     ctx.progress(POSTER_FRACTION, message="making the storyboard")
-    run_tool(
+    result = run_tool(
         ctx,
         storyboard_args(
             ctx.resources.binaries.ffmpeg, job.plan, source=str(source), pattern=str(finished / SHEET_PATTERN)
@@ -96,15 +104,18 @@ def _storyboard(
         what="making the storyboard",
         limits=MEASURE_LIMITS,
     )
-    sheets = tuple(SHEET_PATTERN % number for number in range(1, wanted.sheets + 1))
-    missing = [name for name in sheets if not (finished / name).is_file()]
+    missing = [name for name in _sheets(wanted) if not (finished / name).is_file()]
     if missing:
         raise TaskFailed(
             "stills_missing", f"the storyboard has {wanted.sheets} sheets, but {missing[0]} was not made"
         )
     text = storyboard_vtt(wanted, duration_seconds=job.plan.duration_seconds, sheet_pattern=SHEET_PATTERN)
     (finished / STORYBOARD_NAME).write_text(text, encoding="utf-8")
-    return sheets
+    return result
+
+
+def _sheets(wanted: StillsPlan) -> tuple[str, ...]:
+    return tuple(SHEET_PATTERN % number for number in range(1, wanted.sheets + 1))
 
 
 def _output(artefact: Artefact, *, reused: bool) -> StillsOutput:

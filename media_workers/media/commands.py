@@ -59,7 +59,7 @@ def video_args(ffmpeg_path: str, plan: Plan, rendition: Rendition, *, source: st
     """
     video = _picture_plan(plan)
     picture = _on_grid(_picture(source, video), video, plan.rate, plan.frames_total, video.pad_frames_max)
-    picture = _to_delivery(picture, video.colour, rendition.width, rendition.height)
+    picture = _to_delivery(picture, video, rendition.width, rendition.height)
     tags = video.colour.output
     stream = ffmpeg.output(
         picture,
@@ -151,7 +151,7 @@ def poster_args(ffmpeg_path: str, plan: Plan, *, source: str, target: str, at_se
     seek = max(0.0, wanted - stills.preroll_seconds)
     picture = _deinterlaced(_picture(source, video, seek_seconds=seek), video)
     picture = picture.filter("trim", start=round(wanted - seek, 6))
-    picture = _to_delivery(picture, video.colour, stills.poster_width, stills.poster_height)
+    picture = _to_delivery(picture, video, stills.poster_width, stills.poster_height)
     picture = picture.filter("thumbnail", n=POSTER_CANDIDATES)
     stream = ffmpeg.output(
         _to_jpeg(picture, video.colour),
@@ -180,7 +180,7 @@ def storyboard_args(ffmpeg_path: str, plan: Plan, *, source: str, pattern: str) 
     rate = 1 / Fraction(stills.interval_seconds).limit_denominator(1000)
     # Every tile may be a copy of the last picture: a sheet with a hole is worse than one that stands still.
     picture = _on_grid(picture, video, rate, stills.tiles, stills.tiles)
-    picture = _to_delivery(picture, video.colour, stills.tile_width, stills.tile_height)
+    picture = _to_delivery(picture, video, stills.tile_width, stills.tile_height)
     picture = picture.filter("tile", f"{stills.columns}x{stills.rows}")
     stream = ffmpeg.output(
         _to_jpeg(picture, video.colour),
@@ -261,8 +261,9 @@ def _on_grid(picture: Any, video: VideoPlan, rate: Fraction, frames: int, pad_fr
     return picture.filter("trim", end_frame=frames)
 
 
-def _to_delivery(picture: Any, colour: ColourPlan, width: int, height: int) -> Any:
+def _to_delivery(picture: Any, video: VideoPlan, width: int, height: int) -> Any:
     """Scale to square pixels and bring the colour to 8-bit SDR with the planned tags."""
+    colour = video.colour
     source, output = colour.source, colour.output
     picture = picture.filter(
         "setparams",
@@ -271,6 +272,9 @@ def _to_delivery(picture: Any, colour: ColourPlan, width: int, height: int) -> A
         colorspace=source.matrix,
         range=source.range,
     )
+    if video.alpha:
+        # Multiplied by its own alpha, a picture lies on black.
+        picture = picture.filter("format", "gbrap").filter("premultiply", inplace=1)
     scale: dict[str, Any] = {"w": width, "h": height, "flags": "lanczos"}
     if colour.tone_map or colour.convert:
         picture = picture.filter("scale", **scale).filter("format", "yuv420p10le")

@@ -172,7 +172,7 @@ def facts_from_probe(
         duration_seconds=_seconds(container.get("duration")),
         start_seconds=_seconds(container.get("start_time")) or 0.0,
         streams=len(streams),
-        video=_video(main, timings[main["index"]]) if main else None,
+        video=_video(main, timings[main["index"]], packets) if main else None,
         audio=tuple(_audio(track, stream, timings[stream["index"]]) for track, stream in enumerate(sound)),
         subtitles=tuple(_subtitle(stream) for stream in text),
         cover_index=covers[0]["index"] if covers else None,
@@ -207,7 +207,7 @@ def _main_picture(pictures: Sequence[Stream]) -> Stream | None:
     return max(pictures, key=lambda one: (_flag(one, "default"), one.get("width", 0) * one.get("height", 0)))
 
 
-def _video(stream: Stream, timing: Timing | None) -> VideoFacts:
+def _video(stream: Stream, timing: Timing | None, packets: PacketScan | None) -> VideoFacts:
     width, height = int(stream.get("width", 0)), int(stream.get("height", 0))
     sar = parse_rate(stream.get("sample_aspect_ratio")) or Fraction(1)
     if not Fraction(1, SAR_MAX) <= sar <= SAR_MAX:
@@ -244,6 +244,10 @@ def _video(stream: Stream, timing: Timing | None) -> VideoFacts:
         dolby_vision_profile=profile,
         claimed_seconds=_claimed_seconds(stream),
     )
+    if timing is None and packets is not None:
+        # Pictures there may be, but not one says when it is shown.
+        count = packets.count(stream["index"])
+        return msgspec.structs.replace(facts, frames=count, timestamps_missing=count)
     return _with_timing(facts, stream, timing)
 
 

@@ -1,37 +1,80 @@
-"""Ingest rules: each finding has a stable code, a severity and one sentence for the person who uploaded."""
+"""Ingest verdicts: each has a stable code, a severity and one sentence for the person who uploaded."""
 
+import re
 from collections.abc import Iterable
-from typing import Literal
-
-import msgspec
 
 from media_workers.media.facts import SourceFacts
+from media_workers.media.rules import (
+    AUDIO_RULES,
+    FILE_RULES,
+    VIDEO_RULES,
+    Limits,
+    Severity,
+    Verdict,
+)
 
-Severity = Literal["info", "normalise", "warn", "reject"]
+__all__ = ["Limits", "Severity", "Verdict", "judge", "judge_head", "judge_unopened", "rejection"]
 
+HEAD_BYTES = 4096
+"""How much of a file's beginning `judge_head` and `judge_unopened` want."""
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    code: str
-    severity: Severity
-    message: str
-    remedy: str | None = None
+_WORST_FIRST: dict[Severity, int] = {"reject": 0, "warn": 1, "normalise": 2, "info": 3}
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# Text that makes a player open other files or addresses.
+_REFERENCING = re.compile(
+    rb"#EXTM3U|ffconcat version|<\?xml[^>]*>\s*<(?:MPD|smil)|<MPD\b|<smil\b|v=0\r?\no=|\[playlist\]",
+    re.IGNORECASE,
+)
+_REFERENCING_DEMUXERS = frozenset(
+    {"hls", "concat", "dash", "sdp", "rtsp", "rtp", "imf", "webm_dash_manifest", "hls,applehttp", "lavfi"}
+)
+_NOT_MEDIA = {
+    b"PK\x03\x04": "a ZIP archive",
+    b"%PDF-": "a PDF document",
+    b"\x7fELF": "a program",
+    b"MZ": "a program",
+    b"\x1f\x8b": "a compressed archive",
+    b"Rar!": "an archive",
+    b"7z\xbc\xaf": "an archive",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
+    b"GIF8": "a picture",
+}
 
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Bounds of what is accepted; an operator may raise them."""
-
-    edge_px_max: int = 8192
-    frame_px_max: int = 8192 * 4320
-    edge_px_min: int = 16
-    duration_seconds_max: float = 12 * 3600.0
-    streams_max: int = 64
-    # A day of 720p30: a tiny file that would decode to more is a bomb or a mistake.
-    pixels_total_max: float = 12 * 3600.0 * 60 * 1920 * 1080
+_EMPTY = Verdict(
+    code="empty_file",
+    severity="reject",
+    message="The file is empty.",
+    remedy="Choose the file again and upload it.",
+)
+_FORBIDDEN = Verdict(
+    code="forbidden_container",
+    severity="reject",
+    message="The file is a playlist that points at other media and holds none itself.",
+    remedy="Upload the video file that it points at.",
+)
+_NO_INDEX = Verdict(
+    code="truncated_no_index",
+    severity="reject",
+    message="The file is cut off: the index at its end is missing.",
+    remedy="Upload the whole file again.",
+)
 
 
 def judge_head(size_bytes: int, head: bytes) -> Verdict | None:
-    """Judge a file by its size and first bytes, before any tool opens it; None when nothing speaks against it."""
-    raise NotImplementedError
+    """Judge a file by its size and first bytes, before any tool opens it; None when nothing is against it.
+
+    Args:
+        size_bytes: the file's size.
+        head: its first `HEAD_BYTES` bytes.
+    """
+    if size_bytes == 0:
+        return _EMPTY
+    text = head[:HEAD_BYTES].removeprefix(_BYTE_ORDER_MARK).lstrip()
+    if _REFERENCING.match(text):
+        return _FORBIDDEN
+    kind = next((kind for magic, kind in _NOT_MEDIA.items() if head.startswith(magic)), None)
+    return _not_media(f"it is {kind}") if kind else None
 
 
 def judge_unopened(size_bytes: int, head: bytes, stderr: str) -> Verdict:
@@ -39,19 +82,62 @@ def judge_unopened(size_bytes: int, head: bytes, stderr: str) -> Verdict:
 
     Args:
         size_bytes: the file's size.
-        head: its first bytes (4 KiB are plenty).
+        head: its first `HEAD_BYTES` bytes.
         stderr: what ffprobe said.
     """
-    raise NotImplementedError
+    judged = judge_head(size_bytes, head)
+    if judged is not None:
+        return judged
+    refused = re.search(r"\[([\w,]+) @ [^\]]*\] Format not on whitelist", stderr)
+    if refused and refused.group(1) in _REFERENCING_DEMUXERS:
+        return _FORBIDDEN
+    if "Not detecting m3u8/hls" in stderr:
+        return _FORBIDDEN
+    if "moov atom not found" in stderr:
+        return _NO_INDEX
+    return _not_media("no video container was recognised in it")
 
 
 def judge(
-    facts: SourceFacts, limits: Limits = Limits(), *, audio_only_allowed: bool = False
+    facts: SourceFacts, limits: Limits | None = None, *, audio_only_allowed: bool = False
 ) -> tuple[Verdict, ...]:
-    """Apply every rule that needs no full decode, worst first; rejects are never left out."""
-    raise NotImplementedError
+    """Apply every rule that needs no full decode, worst first; a rejected source keeps its other findings.
+
+    Args:
+        facts: of the source; without a packet scan the rules about timing stay silent.
+        limits: what is accepted; None for the defaults.
+        audio_only_allowed: the profile's word on sources without a picture.
+    """
+    limits = limits or Limits()
+    found = [rule(facts, limits) for rule in FILE_RULES]
+    if facts.video is not None:
+        found += [rule(facts.video, facts, limits) for rule in VIDEO_RULES]
+    elif facts.audio:
+        found.append(_sound_alone(allowed=audio_only_allowed))
+    found += [rule(track, facts) for track in facts.audio for rule in AUDIO_RULES]
+    return tuple(sorted((one for one in found if one), key=lambda verdict: _WORST_FIRST[verdict.severity]))
 
 
 def rejection(verdicts: Iterable[Verdict]) -> Verdict | None:
     """The first reject, which is the reason a video fails with; None when the source is accepted."""
     return next((verdict for verdict in verdicts if verdict.severity == "reject"), None)
+
+
+def _sound_alone(*, allowed: bool) -> Verdict:
+    if allowed:
+        return Verdict(code="audio_only", severity="info", message="The file has sound and no picture.")
+    return Verdict(
+        code="no_video",
+        severity="reject",
+        message="The file has sound and no picture.",
+        remedy='Use the profile "audio" for sound alone.',
+    )
+
+
+def _not_media(reason: str) -> Verdict:
+    return Verdict(
+        code="not_media",
+        severity="reject",
+        message=f"The file is not a video: {reason}.",
+        remedy="Upload a video file such as MP4, MOV, MKV, WebM, MPEG or AVI.",
+    )

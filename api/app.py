@@ -10,10 +10,10 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import JSONResponse
 
-from api.bodies import BODY_BYTES_MAX, Receive
+from api.bodies import BODY_BYTES_MAX, Receive, Scope, header
 from api.conductor import bulk, metadata, openapi, tasks, workflows
 from api.errors import Handler, install, log_failure
-from api.hot import Answer, HotRoutes, Scope, header
+from api.hot import Answer, HotRoutes
 from api.ops import routes as ops
 from api.ops.metrics import Metrics, group_of
 from engine.bootstrap import Engine
@@ -34,6 +34,10 @@ class Application:
         self.fastapi = fastapi
         self._hot = hot
         self._metrics = metrics
+
+    def drain(self) -> None:
+        """Call when the server begins to stop: long polls end at once instead of holding it up."""
+        self._hot.drain()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -12,6 +12,7 @@ import msgspec
 from api.errors import BodyTooLargeError, ClientGoneError
 from engine.core.model import MalformedBodyError
 
+Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 T = TypeVar("T")
 
@@ -29,20 +30,25 @@ DISCARD_TIMEOUT_S = 10.0
 _HUGE_NUMBER = re.compile(rb"[0-9][eE]\+?[0-9]{3}|[0-9]{309}")
 
 
-async def read_body(receive: Receive, declared_bytes: int, bytes_max: int) -> bytes:
-    """Read a whole body.
+def header(scope: Scope, name: bytes) -> str | None:
+    """A request header by its lower-case name."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return str(value, "latin-1")
+    return None
 
-    Args:
-        receive: the ASGI callable.
-        declared_bytes: the Content-Length, 0 when there is none.
-        bytes_max: the bound.
+
+async def read_body(scope: Scope, receive: Receive, bytes_max: int) -> bytes:
+    """Read a whole body of at most `bytes_max`.
 
     Raises:
         BodyTooLargeError: by declaration or by what came.
         ClientGoneError: the client hung up half-way.
     """
-    if declared_bytes > bytes_max:
-        await _discard(receive)
+    if int(header(scope, b"content-length") or 0) > bytes_max:
+        # A client that waits for "100 Continue" has sent nothing yet, and reading would ask for it.
+        if header(scope, b"expect") is None:
+            await _discard(receive)
         raise BodyTooLargeError(bytes_max)
     message = await receive()
     if message["type"] == "http.disconnect":

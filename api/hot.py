@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from typing import Any, overload
 from urllib.parse import unquote_plus
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from api.bodies import BODY_BYTES_MAX, Receive, decode, read_body
+from api.bodies import BODY_BYTES_MAX, Receive, Scope, decode, header, read_body
 from api.conductor.shapes import RESULT_STATUSES, StartWorkflowRequest, TaskResult
 from api.errors import BadParameterError, ClientGoneError, encode_error, expected, log_failure
 from api.ops.metrics import Metrics
@@ -25,7 +25,6 @@ from engine.core.errors import InvalidRequestError, NotFoundError
 from engine.core.model import MalformedBodyError
 from engine.services.executions import StartRequest, TaskUpdate, UpdateOutcome
 
-Scope = MutableMapping[str, Any]
 Answer = tuple[int, bytes, bytes]  # status, content type, body
 Handler = Callable[[Scope, Receive, str], Awaitable[Answer | None]]
 
@@ -57,11 +56,19 @@ class HotRoutes:
         self._engine = engine
         self._metrics = metrics
         self._body_bytes_max = body_bytes_max
+        self._watches: set[_Watch] = set()
+        self._draining = False
         self._posts: dict[str, Handler] = {
             "/api/tasks": self.update,
             "/api/tasks/update-v2": self.update_v2,
             "/api/workflow": self.start,
         }
+
+    def drain(self) -> None:
+        """Answer every waiting poll with nothing, and let later ones not wait: the server is stopping."""
+        self._draining = True
+        for watch in self._watches:
+            watch.end()
 
     def find(self, method: str, path: str) -> tuple[Handler, str] | None:
         """The handler of a request and its path argument, or None when FastAPI has to answer."""
@@ -181,7 +188,7 @@ class HotRoutes:
         return 200, TEXT, workflow_id.encode()
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        return await read_body(receive, int(header(scope, b"content-length") or 0), self._body_bytes_max)
+        return await read_body(scope, receive, self._body_bytes_max)
 
     async def _result(self, scope: Scope, receive: Receive) -> TaskUpdate:
         result = decode(_read_result, await self._body(scope, receive))
@@ -220,6 +227,7 @@ class HotRoutes:
         metrics = self._metrics
         this_task = asyncio.current_task()
         watch = _Watch(receive, this_task)
+        self._watches.add(watch)
         metrics.polls_waiting.inc()
         try:
             tasks = await self._engine.queues.poll(
@@ -227,15 +235,18 @@ class HotRoutes:
                 domain=parameters.get("domain") or None,
                 worker_id=parameters.get("workerid") or parameters.get("workerId") or "",
                 count=count,
-                timeout_ms=timeout_ms,
+                timeout_ms=0 if self._draining else timeout_ms,
             )
         except asyncio.CancelledError:
-            if not watch.gone or this_task is None or this_task.uncancel() > 0:
+            if not watch.ended or this_task is None or this_task.uncancel() > 0:
                 raise
-            metrics.polls_gone.inc()
-            return None
+            if watch.gone:
+                metrics.polls_gone.inc()
+                return None
+            tasks = []
         finally:
             watch.stop()
+            self._watches.discard(watch)
             metrics.polls_waiting.dec()
         (metrics.polls_with_tasks if tasks else metrics.polls_empty).inc()
         if tasks:
@@ -244,14 +255,23 @@ class HotRoutes:
 
 
 class _Watch:
-    """Cancels a waiting request when its client hangs up; starts late, so that quick polls do not pay."""
+    """Ends a waiting poll early: when its client hangs up, or when told to.
+
+    It starts to watch late, so that quick polls do not pay for it.
+    """
 
     def __init__(self, receive: Receive, waiting: asyncio.Task[Any] | None) -> None:
+        self.ended = False
         self.gone = False
         self._receive = receive
         self._waiting = waiting
         self._task: asyncio.Task[None] | None = None
         self._start = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._begin)
+
+    def end(self) -> None:
+        if not self.ended and self._waiting is not None:
+            self.ended = True
+            self._waiting.cancel()
 
     def stop(self) -> None:
         self._start.cancel()
@@ -265,20 +285,11 @@ class _Watch:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self.gone = True
-        if self._waiting is not None:
-            self._waiting.cancel()
+        self.end()
 
 
 _STATUSES = sorted(RESULT_STATUSES)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,10}")
-
-
-def header(scope: Scope, name: bytes) -> str | None:
-    """A request header by its lower-case name."""
-    for key, value in scope["headers"]:
-        if key == name:
-            return str(value, "latin-1")
-    return None
 
 
 def read_query(raw: bytes) -> dict[str, str]:

@@ -30,8 +30,7 @@ async def _hot(request: Request) -> HotRoutes:
 
 
 async def _body(request: Request) -> bytes:
-    declared = int(request.headers.get("content-length") or 0)
-    return await read_body(request.receive, declared, request.app.state.body_bytes_max)
+    return await read_body(request.scope, request.receive, request.app.state.body_bytes_max)
 
 
 EngineDep = Annotated[Engine, Depends(_engine)]

@@ -9,6 +9,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,7 @@ class Server:
         self._uvicorn: uvicorn.Server | None = None
         self._failure: BaseException | None = None
         self._open = threading.Event()
+        self._drain: Callable[[], object] = partial(object)
         self._thread = threading.Thread(target=self._run, name="server")
 
     def start(self) -> None:
@@ -64,6 +67,10 @@ class Server:
         assert self._open.wait(WAIT_S_MAX)
         if self._failure is not None:
             raise self._failure
+
+    def drain(self) -> None:
+        """What a server process does first when it is told to stop."""
+        self._drain()
 
     def stop(self) -> None:
         if self._uvicorn is not None:
@@ -90,6 +97,7 @@ class Server:
                 storage_writable=lambda: not self.storage_fails,
                 body_bytes_max=BODY_BYTES_MAX,
             )
+            self._drain = partial(asyncio.get_running_loop().call_soon_threadsafe, app.drain)
             config = uvicorn.Config(app, log_level="critical", access_log=False, ws="none", http="httptools")
             self._uvicorn = uvicorn.Server(config)
             self._open.set()
@@ -167,6 +175,12 @@ class Api:
             assert time.monotonic() < deadline, "the condition never held"
 
 
+@contextmanager
+def client_of(server: Server) -> Iterator[Api]:
+    with httpx.Client(base_url=server.url, timeout=WAIT_S_MAX) as client:
+        yield Api(server, client)
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running = Server(tmp_path_factory.mktemp("server"))
@@ -177,5 +191,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def api(server: Server) -> Iterator[Api]:
-    with httpx.Client(base_url=server.url, timeout=WAIT_S_MAX) as client:
-        yield Api(server, client)
+    with client_of(server) as client:
+        yield client
+
+
+@pytest.fixture
+def own_api(tmp_path: Path) -> Iterator[Api]:
+    """A client of a server that no other test uses."""
+    running = Server(tmp_path)
+    running.start()
+    try:
+        with client_of(running) as client:
+            yield client
+    finally:
+        running.stop()

@@ -94,3 +94,18 @@ def test_logs_come_back_in_order(api: Any) -> None:
         ('"quoted"', task_id),
         ("zweite Zeile ü", task_id),
     ]
+
+
+def test_drain_ends_waiting_polls(own_api: Any) -> None:
+    """A server that begins to stop answers its waiting polls with nothing, and later ones at once."""
+    with ThreadPoolExecutor(1) as pool:
+        poll = pool.submit(own_api.get, "/tasks/poll/batch/a", params={"timeout": 5000})
+        own_api.until(lambda: own_api.metric(WAITING) >= 1)
+        began = time.monotonic()
+        own_api.server.drain()
+        drained = poll.result(timeout=10)
+        later = own_api.get("/tasks/poll/batch/a", params={"timeout": 5000})
+        took_s = time.monotonic() - began
+
+    assert [(drained.status_code, drained.json()), (later.status_code, later.json())] == [(200, [])] * 2
+    assert took_s < 2.0

@@ -81,25 +81,38 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         raise MalformedBodyError("Required request body is missing")
     try:
         value = decoder.decode(body)
-        check_document(body)
-    except msgspec.ValidationError as error:
-        raise MalformedBodyError(f"The request body does not fit: {error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise MalformedBodyError(f"The request body is not valid JSON: {error}") from error
-    except RecursionError as error:
-        raise MalformedBodyError(_too_deep()) from error
+        _check(body)
+    except _UNREADABLE as error:
+        raise _worded(error) from error
     return value
 
 
-def check_document(body: bytes) -> None:
-    """Refuse what a decoder that keeps parts of the body as raw bytes lets through.
-
-    Raw parts are checked for JSON syntax only: not for UTF-8, nor for numbers that do not fit a double.
+def readable(body: bytes) -> bytes:
+    """The same body, if every later reader can read it; its decoder says whether it is well-formed JSON.
 
     Raises:
-        UnicodeDecodeError, msgspec.DecodeError: not UTF-8, or a number out of range.
-        MalformedBodyError: nested deeper than NESTING_MAX.
+        MalformedBodyError: not UTF-8, a number that no double holds, or nested deeper than NESTING_MAX.
     """
+    try:
+        _check(body)
+    except _UNREADABLE as error:
+        raise _worded(error) from error
+    return body
+
+
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def _worded(error: Exception) -> MalformedBodyError:
+    if isinstance(error, RecursionError):
+        return MalformedBodyError(_too_deep())
+    if isinstance(error, msgspec.ValidationError):
+        return MalformedBodyError(f"The request body does not fit: {error}")
+    return MalformedBodyError(f"The request body is not valid JSON: {error}")
+
+
+def _check(body: bytes) -> None:
+    # A decoder that keeps parts of the body as raw bytes checks those for JSON syntax only.
     if not body.isascii():
         body.decode()
     containers = body.count(b"{") + body.count(b"[")

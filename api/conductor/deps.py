@@ -10,7 +10,7 @@ from fastapi import Depends, Path, Query, Request, Response
 from pydantic import BeforeValidator
 from pydantic_core import PydanticUseDefault
 
-from api.bodies import read_body
+from api.bodies import read_body, readable
 from api.errors import JSON
 from api.hot import HotRoutes
 from engine.bootstrap import Engine
@@ -33,9 +33,14 @@ async def _body(request: Request) -> bytes:
     return await read_body(request.scope, request.receive, request.app.state.body_bytes_max)
 
 
+async def _document(request: Request) -> bytes:
+    return readable(await _body(request))
+
+
 EngineDep = Annotated[Engine, Depends(_engine)]
 HotDep = Annotated[HotRoutes, Depends(_hot)]
 BodyDep = Annotated[bytes, Depends(_body)]
+DocumentDep = Annotated[bytes, Depends(_document)]
 
 
 def _blank_is_default(value: Any) -> Any:

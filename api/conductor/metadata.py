@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from api.conductor.deps import (
-    BodyDep,
+    DocumentDep,
     EngineDep,
     Int32Path,
     Overwrite,
@@ -22,14 +22,14 @@ router = APIRouter(prefix="/api/metadata", tags=["metadata"])
 
 
 @router.post("/workflow", responses=EMPTY, openapi_extra=takes("WorkflowDef"))
-async def register_workflow(engine: EngineDep, body: BodyDep, overwrite: Overwrite = False) -> Response:
+async def register_workflow(engine: EngineDep, body: DocumentDep, overwrite: Overwrite = False) -> Response:
     """Register one version of a workflow; 409 when it exists, unless `overwrite`."""
     await engine.metadata.register_workflow(body, overwrite=overwrite)
     return empty()
 
 
 @router.post("/workflow/validate", responses=EMPTY, openapi_extra=takes("WorkflowDef"))
-async def validate_workflow(engine: EngineDep, body: BodyDep) -> Response:
+async def validate_workflow(engine: EngineDep, body: DocumentDep) -> Response:
     """Check a definition without storing it; the body is empty, or names what is allowed but looks wrong."""
     warnings = await engine.metadata.validate_workflow(body)
     return encoded({"warnings": warnings}) if warnings else empty()
@@ -40,7 +40,7 @@ async def validate_workflow(engine: EngineDep, body: BodyDep) -> Response:
     responses=returns("BulkResponse"),
     openapi_extra=takes({"type": "array", "items": {"$ref": "#/components/schemas/WorkflowDef"}}),
 )
-async def update_workflows(engine: EngineDep, body: BodyDep) -> Response:
+async def update_workflows(engine: EngineDep, body: DocumentDep) -> Response:
     """Register or replace many; an invalid one refuses the whole call."""
     names = await engine.metadata.update_workflows(body)
     return encoded(BulkResponse(bulk_error_results={}, bulk_successful_results=names))
@@ -94,14 +94,14 @@ async def delete_workflow(engine: EngineDep, name: str, version: Int32Path) -> R
     responses=EMPTY,
     openapi_extra=takes({"type": "array", "items": {"$ref": "#/components/schemas/TaskDef"}}),
 )
-async def register_tasks(engine: EngineDep, body: BodyDep) -> Response:
+async def register_tasks(engine: EngineDep, body: DocumentDep) -> Response:
     """Register or replace task definitions."""
     await engine.metadata.register_tasks(body)
     return empty()
 
 
 @router.put("/taskdefs", responses=EMPTY, openapi_extra=takes("TaskDef"))
-async def update_task(engine: EngineDep, body: BodyDep) -> Response:
+async def update_task(engine: EngineDep, body: DocumentDep) -> Response:
     """Replace one task definition; 404 when nobody registered it."""
     await engine.metadata.update_task(body)
     return empty()

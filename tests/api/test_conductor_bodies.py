@@ -65,6 +65,17 @@ def test_malformed_bodies(api: Any, path: str, body: bytes) -> None:
     assert set(answer.json()) == {"status", "message", "instance", "retryable"}
 
 
+def test_definition_that_nobody_could_read_is_refused(api: Any) -> None:
+    """A definition nested beyond what readers take is refused before it is stored."""
+    nested = "[" * 400 + "]" * 400
+    body = f'{{"name":"{api.name("deep")}","tasks":[],"metadata":{{"m":{nested}}}}}'
+
+    answer = api.call("POST", "/api/metadata/workflow", content=body)
+
+    assert answer.status_code == 500
+    assert "nests deeper than 250 levels" in answer.json()["message"]
+
+
 def test_declared_oversized_body(api: Any) -> None:
     """A body over the bound is refused with 413 and the bound in the sentence; the server goes on."""
     for path in ("/api/workflow", "/api/metadata/workflow"):

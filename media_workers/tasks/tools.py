@@ -15,11 +15,20 @@ from media_workers.sdk import TaskCancelled, TaskContext, TaskFailed
 MIB = 1 << 20
 GIB = 1 << 30
 
+# What a stopped tool leaves is thrown away, so it needs no time to finish its file nicely.
+GRACE_SECONDS = 1.0
+
 # Reading a file's tables and packets: seconds even for a long title. A hostile file must not hold a slot.
-PROBE_LIMITS = ProcLimits(wall_seconds=600, cpu_seconds=600, memory_bytes=2 * GIB, output_bytes=16 * MIB)
+PROBE_LIMITS = ProcLimits(
+    wall_seconds=600,
+    cpu_seconds=600,
+    memory_bytes=2 * GIB,
+    output_bytes=16 * MIB,
+    grace_seconds=GRACE_SECONDS,
+)
 # One decode without encoding.
-MEASURE_LIMITS = ProcLimits(wall_seconds=6 * 3600, memory_bytes=8 * GIB, idle_seconds=600)
-PACKAGE_LIMITS = ProcLimits(wall_seconds=3600, memory_bytes=8 * GIB)
+MEASURE_LIMITS = ProcLimits(wall_seconds=6 * 3600, memory_bytes=8 * GIB, grace_seconds=GRACE_SECONDS)
+PACKAGE_LIMITS = ProcLimits(wall_seconds=3600, memory_bytes=8 * GIB, grace_seconds=GRACE_SECONDS)
 ENCODE_SECONDS_MIN = 900
 # How much slower than predicted an encode may be before it counts as stuck.
 ENCODE_SECONDS_FACTOR = 20
@@ -33,6 +42,7 @@ def encode_limits(predicted_seconds: float, file_bytes: int) -> ProcLimits:
         memory_bytes=8 * GIB,
         file_bytes=file_bytes,
         idle_seconds=600,
+        grace_seconds=GRACE_SECONDS,
     )
 
 

@@ -72,12 +72,19 @@ def clip(tools: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_clip(tools, tmp_path_factory.mktemp("clips") / "clip.mp4")
 
 
-def make_clip(tools: Binaries, path: Path, *, size: str = "320x240", rate: str = "30000/1001") -> Path:
+def make_clip(
+    tools: Binaries,
+    path: Path,
+    *,
+    size: str = "320x240",
+    rate: str = "30000/1001",
+    seconds: int = CLIP_SECONDS,
+) -> Path:
     subprocess.run(
         [
             tools.ffmpeg, "-v", "error", "-y",
-            "-f", "lavfi", "-i", f"testsrc2=size={size}:rate={rate}:duration={CLIP_SECONDS}",
-            "-f", "lavfi", "-i", f"sine=frequency=440:sample_rate=48000:duration={CLIP_SECONDS}",
+            "-f", "lavfi", "-i", f"testsrc2=size={size}:rate={rate}:duration={seconds}",
+            "-f", "lavfi", "-i", f"sine=frequency=440:sample_rate=48000:duration={seconds}",
             "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac", "-ac", "2",
             str(path),
         ],

@@ -1,19 +1,25 @@
 """The worker process: its command line, its signals, its words."""
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from media_workers.procs.binaries import Binaries
 from media_workers.settings import WorkerSettings
 from tests.sdk.peer import Peer
+from tests.workers.conftest import make_clip
 
 pytestmark = pytest.mark.media
 
@@ -29,7 +35,8 @@ def cli(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 @contextmanager
 def worker(peer: Peer, data: Path, *args: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "media_workers", "run", "--server", peer.url, "--data", str(data), *args]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    environment = {**os.environ, "SHOWRUNNER_LONG_POLL_MS": "500"}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
         finally:
@@ -125,6 +132,85 @@ def test_signal_ends_an_idle_worker(
         assert process.stderr is not None
         assert "Traceback" not in process.stderr.read()
     assert list((tmp_path / "data/scratch").iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def long_encode(tools: Binaries, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A media folder with a source, and the input of an encode that takes longer than any test waits."""
+    data = tmp_path_factory.mktemp("slow")
+    source = data / "media/sources/v/input.bin"
+    source.parent.mkdir(parents=True)
+    make_clip(tools, data / "clip.mp4", size="1280x720", seconds=20).rename(source)
+    plan = json.loads(cli("plan", str(source), "--json", cwd=data).stdout)["plan"]
+    for rendition in plan["renditions"]:
+        rendition["preset"] = "placebo"
+    given = {"videoId": "v", "sourceKey": "sources/v/input.bin", "sourceSha256": "s", "plan": plan}
+    return data, {**given, "rendition": "720p"}
+
+
+def encoders_of(data: Path) -> list[int]:
+    """Ids of the processes whose command names the folder."""
+    found = []
+    for path in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            command = (path / "cmdline").read_bytes()
+            if path.name.isdigit() and str(data).encode() in command and b"ffmpeg" in command:
+                found.append(int(path.name))
+    return found
+
+
+def wait_until(met: Callable[[], object], seconds: float = 15) -> None:
+    pause = threading.Event()
+    deadline_s = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < deadline_s, "the awaited state never came"
+        pause.wait(0.02)
+
+
+def unfinished(data: Path) -> list[Path]:
+    homes = [*data.glob("scratch/*"), *data.glob("media/.incoming/*")]
+    return [path for home in homes for path in home.iterdir() if path.name != ".alive"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_stopped_worker_leaves_no_encoder(
+    peer: Peer, long_encode: tuple[Path, dict[str, Any]], number: signal.Signals
+) -> None:
+    """FFmpeg ends with its worker, even with one that is killed; the next worker drops what is left."""
+    data, given = long_encode
+    task_id = peer.add("media_encode", given)
+    with worker(peer, data, "--types", "media_encode") as process:
+        wait_until(lambda: encoders_of(data / "media") and unfinished(data))
+
+        process.send_signal(number)
+
+        process.wait(15)
+        wait_until(lambda: not encoders_of(data / "media"))
+    if number == signal.SIGINT:
+        assert peer.tasks[task_id]["status"] == "SCHEDULED"
+        assert "FAILED" not in {item["status"] for item in peer.updates}
+    with peer.changed:
+        peer.queue.clear()
+    with worker(peer, data, "--types", "media_plan"):
+        wait_until(lambda: not unfinished(data))
+
+
+def test_drained_worker_finishes_its_task(peer: Peer, clip: Path, tmp_path: Path) -> None:
+    """SIGTERM lets the running encode finish and report."""
+    data = tmp_path / "data"
+    source = data / "media/sources/v/input.bin"
+    source.parent.mkdir(parents=True)
+    shutil.copy(clip, source)
+    plan = json.loads(cli("plan", str(source), "--json", cwd=tmp_path).stdout)["plan"]
+    given = {"videoId": "v", "sourceKey": "sources/v/input.bin", "sourceSha256": "s", "plan": plan}
+    task_id = peer.add("media_encode", {**given, "rendition": "240p"})
+    with worker(peer, data, "--types", "media_encode") as process:
+        peer.wait_for(lambda: peer.tasks[task_id]["status"] != "SCHEDULED")
+
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(15) == 0
+    assert peer.tasks[task_id]["status"] == "COMPLETED"
 
 
 def test_settings_are_described() -> None:

@@ -31,7 +31,8 @@ class WorkerSettings(BaseSettings):
         default=None, description="media folder shared with the server; DATA/media when not set"
     )
     scratch: Path | None = Field(
-        default=None, description="folder for unfinished work on a local disk; DATA/scratch when not set"
+        default=None,
+        description="folder for unfinished work on a local disk; DATA/scratch, or beside MEDIA, when not set",
     )
     concurrency: int = Field(
         default_factory=default_concurrency,
@@ -69,5 +70,9 @@ class WorkerSettings(BaseSettings):
 
     @property
     def scratch_root(self) -> Path:
-        """The scratch folder."""
-        return self.scratch or self.data / "scratch"
+        """The scratch folder; beside the media when only that was named."""
+        if self.scratch is not None:
+            return self.scratch
+        if self.media is not None and "data" not in self.model_fields_set:
+            return self.media.parent / "scratch"
+        return self.data / "scratch"

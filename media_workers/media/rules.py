@@ -368,7 +368,7 @@ def audio_remapped(track: AudioFacts, facts: SourceFacts) -> Verdict | None:
     if track.layout not in KNOWN_LAYOUTS:
         return _warn(
             "unknown_layout",
-            f"Sound track {track.track + 1} does not name its {track.channels} channels; the first two are used.",
+            f"Sound track {track.track + 1} does not name its {track.channels} channels; two of them are used.",
         )
     return _normalise("audio_remapped", f"Sound track {track.track + 1} ({track.layout}) is mixed to stereo.")
 

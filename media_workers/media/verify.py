@@ -1,12 +1,19 @@
 """Proof that an encode is what was planned; exit code 0 is not."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from typing import Any, Literal
 
 import msgspec
 
 from media_workers.media.packets import PacketScan
 from media_workers.media.plan import AudioPlan, Plan, Rendition
+from media_workers.media.rates import parse_rate
+
+AAC_FRAME_SAMPLES = 1024
+# An encoder fills its first frame and its last: two frames more than asked are no error.
+AAC_FRAMES_MORE_MAX = 2
+KEYFRAMES_SHOWN_MAX = 5
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -18,10 +25,15 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     message: str
 
 
+def error(rule: str, subject: str, message: str) -> Finding:
+    """A finding that must stop the publication."""
+    return Finding(rule=rule, severity="error", subject=subject, message=message)
+
+
 def check_rendition(
     plan: Plan, rendition: Rendition, probe: Mapping[str, Any], packets: PacketScan
 ) -> tuple[Finding, ...]:
-    """Check an encoded rendition: frames, keyframe grid, duration, size, square pixels, codec.
+    """Check an encoded rendition: frames, keyframe grid, duration, size, square pixels, codec, rate.
 
     Args:
         plan: the title's plan.
@@ -32,9 +44,100 @@ def check_rendition(
     Returns:
         nothing when the file is as planned.
     """
-    raise NotImplementedError
+    stream = _only_stream(probe, "video")
+    if stream is None:
+        return (error("streams", rendition.name, "expected one video stream and nothing else"),)
+    return (
+        *_rendition_picture(plan, rendition, stream),
+        *_rendition_frames(plan, rendition, stream, packets),
+    )
 
 
 def check_audio(track: AudioPlan, probe: Mapping[str, Any], packets: PacketScan) -> tuple[Finding, ...]:
-    """Check an encoded track: codec, channels, sample rate, length within two AAC frames."""
-    raise NotImplementedError
+    """Check an encoded track: codec, channels, sample rate, length within two AAC frames.
+
+    Args:
+        track: from the plan.
+        probe: what `probe_args` printed for the file.
+        packets: scan of what `packets_args` printed for it.
+    """
+    stream = _only_stream(probe, "audio")
+    if stream is None:
+        return (error("streams", track.name, "expected one audio stream and nothing else"),)
+    wanted = {
+        "codec_name": track.codec,
+        "channels": track.channels,
+        "sample_rate": str(track.sample_rate),
+    }
+    findings = [
+        error("format", track.name, f"{field} is {stream.get(field)}, planned is {value}")
+        for field, value in wanted.items()
+        if stream.get(field) != value
+    ]
+    samples = packets.count(stream["index"]) * AAC_FRAME_SAMPLES
+    surplus = samples - track.samples_total
+    if track.samples_total and not 0 <= surplus <= (AAC_FRAMES_MORE_MAX + 1) * AAC_FRAME_SAMPLES:
+        findings.append(
+            error("duration", track.name, f"{samples} samples, planned are {track.samples_total}")
+        )
+    return tuple(findings)
+
+
+def _rendition_picture(plan: Plan, rendition: Rendition, stream: Mapping[str, Any]) -> Iterator[Finding]:
+    colour = plan.video.colour.output if plan.video else None
+    wanted: dict[str, object] = {
+        "codec_name": rendition.codec,
+        "width": rendition.width,
+        "height": rendition.height,
+        "pix_fmt": "yuv420p",
+    }
+    if colour is not None:
+        wanted |= {
+            "color_primaries": colour.primaries,
+            "color_transfer": colour.transfer,
+            "color_space": colour.matrix,
+            "color_range": colour.range,
+        }
+    for field, value in wanted.items():
+        if stream.get(field) != value:
+            yield error("format", rendition.name, f"{field} is {stream.get(field)}, planned is {value}")
+    sar = stream.get("sample_aspect_ratio", "1:1")
+    if sar != "1:1":
+        yield error("square_pixels", rendition.name, f"the pixel aspect ratio is {sar}, planned is 1:1")
+
+
+def _rendition_frames(
+    plan: Plan, rendition: Rendition, stream: Mapping[str, Any], packets: PacketScan
+) -> Iterator[Finding]:
+    name, index = rendition.name, stream["index"]
+    frames = packets.count(index)
+    if frames != plan.frames_total:
+        yield error("frames", name, f"{frames} frames, planned are {plan.frames_total}")
+    found = packets.keyframes(index)
+    grid = list(range(0, frames, plan.gop_frames))
+    if not found or found[0] != 0:
+        yield error("first_keyframe", name, "the first frame is no keyframe")
+    if found != grid:
+        shown = ", ".join(str(frame) for frame in found[:KEYFRAMES_SHOWN_MAX])
+        yield error(
+            "keyframes",
+            name,
+            f"{len(found)} keyframes (at {shown}, ...), planned are {len(grid)}: each {plan.gop_frames} frames",
+        )
+    time_base = parse_rate(stream.get("time_base")) or Fraction(1)
+    timing = packets.timing(index, time_base)
+    if timing is None:
+        return
+    if timing.variable:
+        yield error("frame_rate", name, "the frames are not evenly spaced")
+    seconds = timing.end_seconds - timing.start_seconds
+    planned = float(plan.frames_total / plan.rate)
+    if abs(seconds - planned) > float(time_base) + 1e-6:
+        yield error("duration", name, f"{seconds:.6f} seconds, planned are {planned:.6f}")
+    if abs(timing.start_seconds) > 1e-6:
+        yield error("start", name, f"starts at {timing.start_seconds:.6f} seconds, planned is 0")
+
+
+def _only_stream(probe: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
+    streams = probe.get("streams", [])
+    return streams[0] if len(streams) == 1 and streams[0].get("codec_type") == kind else None

@@ -1,0 +1,131 @@
+"""A ScriptRunner on QuickJS in child processes; a script that nothing else stops dies with its process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from pathlib import Path
+
+import msgspec
+
+from engine.adapters.scripts import quickjs_worker as worker
+from engine.ports.scripts import ScriptCall, ScriptResult
+
+PROCESSES_MAX = 2
+KILL_AFTER_MS = worker.TIME_LIMIT_MS + 500  # QuickJS stops itself at the limit, nearly always
+ANSWER_BYTES_MAX = 256 * 1024 * 1024
+_CLOSED = "Error evaluating the script `the script runner is closed`"
+_DIED = "Error evaluating the script `the process that ran it ended`"
+
+
+class QuickJsRunner:
+    """Keeps up to `processes_max` children, started when first needed and again after one had to be killed.
+
+    One runner belongs to one event loop. An evaluation waits while all children are busy; its time limit
+    counts from when one takes it up.
+    """
+
+    def __init__(self, *, processes_max: int = PROCESSES_MAX, kill_after_ms: int = KILL_AFTER_MS) -> None:
+        self._kill_after_s = kill_after_ms / 1000
+        self._free = asyncio.Semaphore(processes_max)
+        self._idle: list[asyncio.subprocess.Process] = []
+        self._busy: set[asyncio.subprocess.Process] = set()
+        self._closed = False
+
+    async def run(self, call: ScriptCall) -> ScriptResult:
+        """Evaluate in a child; see `ScriptRunner.run`."""
+        refusal = _refusal(call)
+        if refusal is not None:
+            return refusal
+        request = worker.frame((call.source, msgspec.Raw(call.bindings)))
+        async with self._free:
+            # A child may have been ended from outside since it last answered; a script has no effects, so
+            # it can simply be run again.
+            result = await self._attempt(request) or await self._attempt(request)
+        return result or ScriptResult(error=_CLOSED if self._closed else _DIED)
+
+    async def _attempt(self, request: bytes) -> ScriptResult | None:
+        """Ask one child; None when it could not answer."""
+        if self._closed:
+            return None
+        process = self._idle.pop() if self._idle else await _start()
+        self._busy.add(process)
+        in_step = False
+        try:
+            async with asyncio.timeout(self._kill_after_s):
+                result = await _ask(process, request)
+            in_step = True
+        except TimeoutError:
+            return ScriptResult(error=worker.TIME_LIMIT_TEXT, timed_out=True)
+        except (OSError, EOFError):
+            return None
+        finally:
+            # An unfinished exchange, also one whose caller was cancelled, leaves the child out of step.
+            self._busy.discard(process)
+            if in_step and not self._closed:
+                self._idle.append(process)
+            else:
+                await asyncio.shield(_stop(process))
+        return result
+
+    def run_sync(self, call: ScriptCall) -> ScriptResult:
+        """Evaluate on the calling thread; see `ScriptRunner.run_sync`."""
+        refusal = _refusal(call)
+        if refusal is not None:
+            return refusal
+        return _result(worker.evaluate(call.source, call.bindings.decode()))
+
+    def syntax_problem(self, source: str) -> str | None:
+        """Read a script without running it; see `ScriptRunner.syntax_problem`."""
+        return worker.syntax_problem(source)
+
+    async def aclose(self) -> None:
+        """Stop all children and wait for them to be gone."""
+        self._closed = True
+        processes = [*self._idle, *self._busy]
+        self._idle.clear()
+        await asyncio.gather(*[_stop(process) for process in processes])
+
+
+def _refusal(call: ScriptCall) -> ScriptResult | None:
+    if call.language not in worker.LANGUAGES:
+        return ScriptResult(error=f"No evaluator registered for type: {call.language}")
+    return None
+
+
+def _result(outcome: worker.Outcome) -> ScriptResult:
+    value, error, timed_out = outcome
+    return ScriptResult(value=value, error=error, timed_out=timed_out)
+
+
+async def _start() -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(Path(worker.__file__)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+async def _ask(process: asyncio.subprocess.Process, request: bytes) -> ScriptResult:
+    if process.stdin is None or process.stdout is None:
+        raise EOFError
+    process.stdin.write(request)
+    await process.stdin.drain()
+    length = worker.LENGTH.unpack(await process.stdout.readexactly(worker.LENGTH.size))[0]
+    if length > ANSWER_BYTES_MAX:
+        raise EOFError
+    return _result(msgspec.json.decode(await process.stdout.readexactly(length), type=worker.Outcome))
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+    if process.stdin is not None:
+        process.stdin.close()
+        with contextlib.suppress(OSError):
+            await process.stdin.wait_closed()
+    await process.wait()

@@ -1,0 +1,151 @@
+"""Evaluates JavaScript with QuickJS; as a program, a child process that answers on its standard streams.
+
+A frame is four bytes of length and a JSON document: `[source, bindings]` in, `[value, error, timed out]`
+out. The module imports nothing of the engine, so that the child starts fast.
+"""
+
+import math
+import re
+import signal
+import struct
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+import msgspec
+import quickjs
+
+TIME_LIMIT_MS = 4_000
+MEMORY_LIMIT_BYTES = 64 * 1024 * 1024
+STACK_LIMIT_BYTES = 512 * 1024  # well inside the 8 MB a thread has
+TIME_LIMIT_TEXT = f"Script not evaluated within {TIME_LIMIT_MS // 1000} seconds, interrupted."
+EARLY_FACTOR = 64  # more threads than processors of a large machine
+LANGUAGES = frozenset({"javascript", "graaljs"})
+LENGTH = struct.Struct(">I")
+
+Outcome = tuple[Any, str | None, bool]
+
+_PLACE = re.compile(r"<input>:(\d+)")
+_OUT_OF_MEMORY = "null"  # QuickJS has no memory left to make an error object with
+_EXACT_INT_MAX = 2**53
+
+
+class Interpreter:
+    """A JavaScript interpreter in its initial state, with the limits set; for one script."""
+
+    def __init__(self) -> None:
+        self.context = quickjs.Context()
+        self.context.set_memory_limit(MEMORY_LIMIT_BYTES)
+        self.context.set_max_stack_size(STACK_LIMIT_BYTES)
+        self.context.set_time_limit(TIME_LIMIT_MS / 1000)
+        # Taken before a script can replace it. The binding's own `Object.json` knows no time limit, and a
+        # script's toJSON may loop.
+        self.stringify = self.context.eval("JSON.stringify")
+
+
+def evaluate(
+    source: str,
+    bindings: str,
+    *,
+    interpreter: Interpreter | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Outcome:
+    """Evaluate a script in a fresh interpreter.
+
+    Args:
+        source: JavaScript; the value of its last expression is the result.
+        bindings: a JSON object, seen as `$`.
+        interpreter: a fresh one made in advance.
+        clock: seconds, to tell a real timeout from a script that imitates its error.
+
+    Returns:
+        the JSON value, the error or None, and whether the error is a timeout.
+    """
+    fresh = interpreter or Interpreter()
+    started = clock()
+    try:
+        fresh.context.set("$", fresh.context.parse_json(bindings))
+        return _converted(fresh.context.eval(source), fresh), None, False
+    except (quickjs.JSException, quickjs.StackOverflow) as error:
+        text = str(error)
+        interrupted = text.startswith("InternalError: interrupted")
+        # The limit is one of processor time, of all threads together: it may come early, never at once.
+        if interrupted and (clock() - started) * 1000 >= TIME_LIMIT_MS / EARLY_FACTOR:
+            return None, TIME_LIMIT_TEXT, True
+        return None, _worded(text), False
+    except (TypeError, ValueError, RecursionError, MemoryError):
+        # A bigint or a text with half a character: values that JSON does not have.
+        return None, _worded("TypeError: the result cannot be written as JSON"), False
+
+
+def syntax_problem(source: str) -> str | None:
+    """Say why a text is no JavaScript, without running it; None when it is."""
+    try:
+        # All of the text is read before the first statement, which ends the run, is executed.
+        Interpreter().context.eval("throw 0;" + source)
+    except (quickjs.JSException, quickjs.StackOverflow) as error:
+        text = str(error)
+        return _worded(text) if text.startswith(("SyntaxError", "RangeError")) else None
+    except (TypeError, ValueError):
+        return "the text cannot be read as JavaScript"
+    return None
+
+
+def serve(requests: BinaryIO, answers: BinaryIO) -> None:
+    """Answer requests until the input ends; the next interpreter is made while nobody waits."""
+    decode = msgspec.json.Decoder(tuple[str, msgspec.Raw]).decode
+    interpreter = Interpreter()
+    while (head := requests.read(LENGTH.size)) and len(head) == LENGTH.size:
+        body = requests.read(LENGTH.unpack(head)[0])
+        try:
+            source, bindings = decode(body)
+            outcome = evaluate(source, bytes(bindings).decode(), interpreter=interpreter)
+        except ValueError:
+            outcome = (None, _worded("SyntaxError: the script or its input is not valid JSON"), False)
+        answers.write(frame(outcome))
+        answers.flush()
+        interpreter = Interpreter()
+
+
+def frame(document: Any) -> bytes:
+    """Write a document with its length in front."""
+    body = msgspec.json.encode(document)
+    return LENGTH.pack(len(body)) + body
+
+
+def _converted(value: Any, interpreter: Interpreter) -> Any:
+    if isinstance(value, quickjs.Object):
+        text = interpreter.stringify(value)
+        return None if text is None else msgspec.json.decode(text)
+    if isinstance(value, float):
+        if math.isnan(value):
+            return "NaN"
+        if math.isinf(value):
+            return "Infinity" if value > 0 else "-Infinity"
+        # JavaScript has one kind of number; whole ones are integers on the wire. Negative zero is not one.
+        if value.is_integer() and 0 < abs(value) <= _EXACT_INT_MAX:
+            return int(value)
+    return value
+
+
+def _worded(text: str) -> str:
+    """Turn QuickJS's error, a message over stack lines, into the sentence clients know."""
+    message, _, stack = text.partition("\n    at ")
+    message = message.removesuffix("\nundefined").strip()
+    if message == _OUT_OF_MEMORY and not stack:
+        message = f"RangeError: the script needs more than {MEMORY_LIMIT_BYTES // 2**20} MB"
+    message = re.sub(r"^TypeError: cannot ", "TypeError: Cannot ", message)
+    place = _PLACE.search(stack)
+    at_line = f" at line {place.group(1)}" if place else ""
+    return f"Error evaluating the script `{message}`{at_line}"
+
+
+def main() -> None:
+    # The parent ends this process by closing its input; a Ctrl-C is the parent's to handle.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    serve(sys.stdin.buffer, sys.stdout.buffer)
+
+
+if __name__ == "__main__":
+    main()

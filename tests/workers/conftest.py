@@ -9,7 +9,16 @@ import msgspec
 import pytest
 
 from media_workers.procs.binaries import Binaries, find_binaries
-from media_workers.sdk import Cancellation, Progress, Resources, Task, TaskContext, TaskStatus, Workflow
+from media_workers.sdk import (
+    Cancellation,
+    CancelReason,
+    Progress,
+    Resources,
+    Task,
+    TaskContext,
+    TaskStatus,
+    Workflow,
+)
 from media_workers.storage import LocalStorage, Scratch
 
 CLIP_SECONDS = 2
@@ -27,6 +36,7 @@ class Desk:
         self.progress: list[Progress] = []
         self.notes: list[str] = []
         self.cancellation = Cancellation()
+        self.cancel_on_progress = False
 
     def context(self, workflow: Mapping[str, Any] | None = None, *, workflow_id: str = "wf-1") -> TaskContext:
         def fetch() -> Workflow:
@@ -43,10 +53,15 @@ class Desk:
             worker_id="w1",
             resources=self.resources,
             cancellation=self.cancellation,
-            tell=self.progress.append,
+            tell=self._tell,
             note=self.notes.append,
             fetch_workflow=fetch,
         )
+
+    def _tell(self, progress: Progress) -> None:
+        self.progress.append(progress)
+        if self.cancel_on_progress:
+            self.cancellation.cancel(CancelReason.SERVER)
 
     def upload(self, clip: Path, video_id: str = "vid_1") -> None:
         self.storage.put_file(f"sources/{video_id}/input.bin", clip)

@@ -14,8 +14,6 @@ from media_workers.media.commands import decode_args
 from media_workers.procs.binaries import Binaries
 from media_workers.procs.runner import ProcLimits, run
 from media_workers.sdk import (
-    CancelReason,
-    Progress,
     TaskCancelled,
     TaskContext,
     TaskFailed,
@@ -240,11 +238,8 @@ def test_sources_stay_inside_the_storage(desk: Desk, given: Json, code: str) -> 
 def test_cancelled_encode_leaves_nothing(title: Title, desk: Desk, clip: Path) -> None:
     """A run cancelled while it encodes stores nothing and cleans up."""
     desk.upload(clip)
+    desk.cancel_on_progress = True
 
-    def cancel(progress: Progress) -> None:
-        desk.cancellation.cancel(CancelReason.SERVER)
-
-    desk.progress.append = cancel  # type: ignore[method-assign] # a list that reacts is enough here
     with pytest.raises(TaskCancelled):
         call("media_encode", title.planned["forkInputs"]["encode_240p"], desk.context())
 

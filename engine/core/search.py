@@ -26,7 +26,7 @@ FIELDS: dict[str, str] = {
     "parentWorkflowId": "parent_workflow_id",
     "priority": "priority",
 }
-"""Wire field -> column of the workflow table. Others are unknown and ignored, as in upstream's SQLite index."""
+"""Wire field -> column of the workflow table. Others are ignored, as in upstream's SQLite index."""
 
 
 NUMBERS = frozenset({"version", "create_ms", "update_ms", "end_ms", "priority"})
@@ -63,7 +63,8 @@ def parse_query(query: str, *, free_text: str, sort: str, start: int, size: int)
     """Read the three texts of a search request.
 
     Beyond upstream's SQL back ends, `!=`, `<=`, `>=` and `NOT IN` work, a quoted value may hold anything but
-    its quote, and blanks do not matter. Clauses on unknown fields and sort orders that make no sense are ignored, as there.
+    its quote, and blanks do not matter. Clauses on unknown fields and sort orders that make no sense are
+    ignored, as there.
 
     Args:
         query: `field op value` clauses joined by ` AND `; empty or `*` = all workflows.

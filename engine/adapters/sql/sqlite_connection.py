@@ -28,7 +28,6 @@ Synchronous = Literal["OFF", "NORMAL", "FULL", "EXTRA"]
 LONG_READS_MAX = 2
 STATEMENTS_CACHED_MAX = 256
 LOCK_WAIT_MS_MAX = 10_000
-"""How long a write waits for another process that writes the same file."""
 
 # A full disk shows as SQLITE_FULL, or as this one when the shared-memory file beside the log cannot grow.
 _FULL = frozenset({"SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"})
@@ -47,17 +46,25 @@ class SqliteDatabase:
 
     Args:
         path: the file; its folder must exist. Beside it SQLite keeps `-wal` and `-shm`.
-        synchronous: FULL survives power loss; NORMAL survives kill -9 but may lose the last commits with the
-        power. size_bytes_max: the file's bound; writes past it end in StoreFullError. None = the disk's.
+        synchronous: FULL survives power loss; NORMAL survives kill -9, but the last commits may go with the
+            power.
+        size_bytes_max: the file's bound; writes past it end in StoreFullError. None = the disk's.
+        lock_wait_ms_max: how long a write waits for another process that writes the same file.
 
     Raises:
         StoreError: the file cannot be opened, is no database, or was written by a newer version.
     """
 
     def __init__(
-        self, path: Path | str, *, synchronous: Synchronous = "FULL", size_bytes_max: int | None = None
+        self,
+        path: Path | str,
+        *,
+        synchronous: Synchronous = "FULL",
+        size_bytes_max: int | None = None,
+        lock_wait_ms_max: int = LOCK_WAIT_MS_MAX,
     ) -> None:
         self.path = Path(path)
+        self._lock_wait_ms_max = lock_wait_ms_max
         self._synchronous = synchronous
         self._size_bytes_max = size_bytes_max
         self._local = threading.local()
@@ -79,11 +86,14 @@ class SqliteDatabase:
         self._thread.start()
 
     def reader(self) -> sqlite3.Connection:
-        """The calling thread's reading connection; every statement on it sees the newest commit."""
+        """The calling thread's reading connection; every statement on it sees the newest commit.
+
+        Raises:
+            StoreError: the database is closed.
+        """
+        self._check_open()
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            if self._closed:
-                raise StoreError(f"{self.path}: the database is closed")
             connection = self._connect()
             connection.execute("PRAGMA query_only = ON")
             self._local.connection = connection
@@ -100,6 +110,7 @@ class SqliteDatabase:
             finally:
                 connection.execute("COMMIT")
 
+        self._check_open()
         return await asyncio.get_running_loop().run_in_executor(self._pool, in_one_snapshot)
 
     async def write(self, work: Work[T]) -> T:
@@ -111,8 +122,7 @@ class SqliteDatabase:
             StoreError: nothing was written, for any other reason of the database's.
             Exception: whatever `work` raises; nothing was written.
         """
-        if self._closed:
-            raise StoreError(f"{self.path}: the database is closed")
+        self._check_open()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._jobs.put(_Job(work, loop, future))
@@ -128,10 +138,14 @@ class SqliteDatabase:
         await asyncio.to_thread(self._pool.shutdown)
         self._close_connections()
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreError(f"{self.path}: the database is closed")
+
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
             self.path,
-            timeout=LOCK_WAIT_MS_MAX / 1000,
+            timeout=self._lock_wait_ms_max / 1000,
             isolation_level=None,
             check_same_thread=False,  # closed by the thread that closes the database
             cached_statements=STATEMENTS_CACHED_MAX,
@@ -161,6 +175,7 @@ class SqliteDatabase:
 
     def _transact(self, work: Work[T]) -> T:
         connection = self._writer
+        _roll_back(connection)  # no-op unless an earlier rollback failed
         try:
             # Immediate: a transaction that reads first and writes later fails at once when another process
             # wrote between.
@@ -186,8 +201,9 @@ class SqliteDatabase:
         if name in _FULL:
             return StoreFullError(f"{self.path}: no space left to write; free some, nothing was lost")
         if name in _LOCKED:
-            waited_s = LOCK_WAIT_MS_MAX // 1000
-            return StoreError(f"{self.path}: another process has kept the database locked for {waited_s} s")
+            return StoreError(
+                f"{self.path}: another process keeps the database locked; stop it, or try again"
+            )
         return StoreError(f"{self.path}: {error}")
 
 

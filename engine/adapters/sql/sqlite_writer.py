@@ -41,7 +41,8 @@ _STEP = """UPDATE workflow SET row_version = row_version + 1, priority = ?, upda
     WHERE workflow_id = ? AND row_version = ? AND name = ? AND version = ? AND status = ?
     AND correlation_id = ? AND parent_workflow_id = ? AND create_ms = ?"""
 _UPDATE = """UPDATE workflow SET row_version = row_version + 1, name = ?, version = ?, status = ?,
-    correlation_id = ?, parent_workflow_id = ?, create_ms = ?, priority = ?, update_ms = ?, end_ms = ?, reason = ?, header = ?
+    correlation_id = ?, parent_workflow_id = ?, create_ms = ?, priority = ?, update_ms = ?, end_ms = ?,
+    reason = ?, header = ?
     WHERE workflow_id = ? AND row_version = ?"""
 _DELETE = "DELETE FROM workflow WHERE workflow_id = ? AND row_version = ?"
 

@@ -1,0 +1,45 @@
+"""Both stores walk beside the model."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from engine.adapters.memory.store import MemoryExecutionStore
+from engine.adapters.sql.sqlite import SqliteExecutionStore
+from engine.testing.store_machine import StoreMachine
+
+WALK = settings(
+    max_examples=60, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+
+
+class MemoryMachine(StoreMachine):
+    def open_store(self) -> MemoryExecutionStore:
+        return MemoryExecutionStore()
+
+
+class SqliteMachine(StoreMachine):
+    def __init__(self, blank: Path) -> None:
+        super().__init__()
+        self.blank = blank
+
+    def open_store(self) -> SqliteExecutionStore:
+        self.folder = tempfile.mkdtemp()
+        shutil.copy(self.blank, self.folder)
+        return SqliteExecutionStore(Path(self.folder) / self.blank.name, "OFF")
+
+    def close_store(self) -> None:
+        shutil.rmtree(self.folder)
+
+
+def test_memory_tells_what_the_model_tells() -> None:
+    """After any sequence of groups, all that can be read is what the port's sentences say."""
+    run_state_machine_as_test(MemoryMachine, settings=WALK)
+
+
+def test_sqlite_tells_what_the_model_tells(blank_database: Path) -> None:
+    """After any sequence of groups, all that can be read is what the port's sentences say."""
+    run_state_machine_as_test(lambda: SqliteMachine(blank_database), settings=WALK)

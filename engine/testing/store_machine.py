@@ -1,7 +1,7 @@
 """A store beside a model of plain dicts: whatever is written, in whatever company, both must tell the same.
 
 The model knows nothing of the records: it keeps what the port's sentences say, in its own words. A store's
-test subclasses StoreMachine with `open_store` and `close_store`, and runs it with `run_state_machine_as_test`.
+test subclasses StoreMachine with `open_store` and `close_store` and hands it to `run_state_machine_as_test`.
 """
 
 from __future__ import annotations

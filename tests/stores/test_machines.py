@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from pathlib import Path
+from typing import ClassVar
 
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
@@ -22,9 +23,7 @@ class MemoryMachine(StoreMachine):
 
 
 class SqliteMachine(StoreMachine):
-    def __init__(self, blank: Path) -> None:
-        super().__init__()
-        self.blank = blank
+    blank: ClassVar[Path]
 
     def open_store(self) -> SqliteExecutionStore:
         self.folder = tempfile.mkdtemp()
@@ -42,4 +41,5 @@ def test_memory_tells_what_the_model_tells() -> None:
 
 def test_sqlite_tells_what_the_model_tells(blank_database: Path) -> None:
     """After any sequence of groups, all that can be read is what the port's sentences say."""
-    run_state_machine_as_test(lambda: SqliteMachine(blank_database), settings=WALK)
+    SqliteMachine.blank = blank_database
+    run_state_machine_as_test(SqliteMachine, settings=WALK)

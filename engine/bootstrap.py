@@ -1,20 +1,188 @@
-"""Puts an engine together from settings: the only place that knows which adapter serves which port."""
+"""Puts an engine together from settings: the only place that knows which adapter serves which port, and the only loops."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from engine.adapters.memory.store import MemoryExecutionStore, MemoryMetadataStore
+from engine.adapters.scripts.quickjs_runner import QuickJsRunner
+from engine.adapters.sql.sqlite import SqliteExecutionStore, SqliteMetadataStore
+from engine.adapters.system.real import SystemChance, SystemClock
+from engine.core.errors import InvalidRequestError, StoreError
+from engine.core.facts import View
+from engine.core.records import Delta
+from engine.ports.scripts import ScriptRunner
+from engine.ports.stores import ExecutionStore, MetadataStore
+from engine.ports.system import Chance, Clock
+from engine.services.committer import Committer
+from engine.services.definitions import Definitions
 from engine.services.executions import Executions
-from engine.services.feed import Feed
+from engine.services.fact_loader import FactLoader
+from engine.services.feed import Change, Feed
+from engine.services.mailboxes import Mailboxes
 from engine.services.metadata import Metadata
+from engine.services.outbox import Outbox
 from engine.services.queues import Queues
+from engine.services.timers import Timers
+from engine.settings import EngineSettings
+
+log = structlog.get_logger(__name__)
+
+SWEEP_EVERY_S = 30.0
+"""How often the safety net looks for messages a crash left behind."""
+LOOK_EVERY_S = 60.0
+"""The longest the timer loop sleeps when nothing is due."""
 
 
 class Engine:
-    """A running engine: `async with await open_engine(settings) as engine: ...`."""
+    """A running engine: `async with await open_engine(settings) as engine: ...`.
 
-    executions: Executions
-    queues: Queues
-    metadata: Metadata
-    feed: Feed
+    Attributes:
+        executions, queues, metadata, feed: the services that the API calls.
+        timers, outbox, committer, mailboxes: what keeps them going; tests and metrics look at them.
+    """
 
+    def __init__(
+        self,
+        store: ExecutionStore,
+        metadata: MetadataStore,
+        scripts: ScriptRunner,
+        clock: Clock,
+        chance: Chance,
+    ) -> None:
+        self.store = store
+        self.scripts = scripts
+        self.clock = clock
+        self.feed = Feed()
+        self.definitions = Definitions(store, metadata)
+        self.metadata = Metadata(metadata, self.definitions, clock, scripts.syntax_problem)
+        self.queues = Queues(store, self.definitions, clock)
+        self.committer = Committer(store, self.queues)
+        loader = FactLoader(store, self.definitions, scripts)
+        self.mailboxes = Mailboxes(loader, self.committer, clock, chance)
+        self.outbox = Outbox(store, self.committer, self.mailboxes, self.definitions)
+        self.timers = Timers(store, self.mailboxes, clock)
+        self.queues.wire_up(self.committer, self.mailboxes.graph_of, self.timers.note)
+        self.executions = Executions(
+            store, self.definitions, self.mailboxes, self.committer, self.queues, self.feed, clock, chance
+        )
+        self.mailboxes.on_commit(self._committed)
+        self._loops: list[asyncio.Task[None]] = []
+        self._earlier = asyncio.Event()
+        self._next_ms: int | None = None
+        self.timers.on_earlier(self._due_at)
+
+    def _committed(self, view: View, delta: Delta) -> None:
+        """After every step: send what it says to others, mind its timers, tell whoever watches."""
+        if delta.outbox:
+            self.outbox.committed(delta.outbox)
+        if delta.timers_set:
+            self.timers.committed(delta)
+        if self.feed.watched:
+            for task in (*delta.tasks_changed, *delta.tasks_new):
+                self.feed.publish(
+                    Change(
+                        workflow_id=view.workflow_id,
+                        kind="task",
+                        task_id=task.id,
+                        ref=task.ref,
+                        status=task.status,
+                    )
+                )
+            self.feed.publish(
+                Change(workflow_id=view.workflow_id, kind="workflow", status=delta.header.status)
+            )
+
+    # ------------------------------------------------------------------------------------ loops
+    def start(self) -> None:
+        """Begin firing timers and sweeping the outbox."""
+        self._loops = [asyncio.ensure_future(self._fire_timers()), asyncio.ensure_future(self._sweep())]
+
+    def _due_at(self, at_ms: int) -> None:
+        if self._next_ms is None or at_ms < self._next_ms:
+            self._earlier.set()
+
+    async def _fire_timers(self) -> None:
+        while True:
+            self._earlier.clear()
+            try:
+                self._next_ms = await self.timers.fire_due()
+            except StoreError as error:
+                log.warning("timers_not_read", error=str(error))
+                self._next_ms = self.clock.now_ms() + 1_000
+            except Exception:
+                log.exception("timers_failed")
+                self._next_ms = self.clock.now_ms() + 1_000
+            wait_s = LOOK_EVERY_S
+            if self._next_ms is not None:
+                wait_s = min(LOOK_EVERY_S, max(0.0, (self._next_ms - self.clock.now_ms()) / 1000))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._earlier.wait(), wait_s)
+
+    async def _sweep(self) -> None:
+        while True:
+            try:
+                await self.outbox.sweep()
+            except Exception:
+                log.exception("outbox_sweep_failed")
+            await asyncio.sleep(SWEEP_EVERY_S)
+
+    # ------------------------------------------------------------------------------------ life
     async def close(self) -> None:
-        """Stop accepting, finish what is being committed, close the store."""
+        """Stop the loops, finish what is being decided and written, close the store."""
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        self._loops = []
+        await self.mailboxes.idle()
+        await self.outbox.idle()
+        await self.committer.idle()
+        await self.scripts.aclose()
+        await self.store.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+async def open_engine(
+    settings: EngineSettings, *, clock: Clock | None = None, chance: Chance | None = None
+) -> Engine:
+    """Open the store that the settings name and start the engine on it.
+
+    Raises:
+        InvalidRequestError: the database URL is of no kind this version knows.
+        StoreError: the store cannot be opened.
+    """
+    execution_store, metadata_store = _stores(settings)
+    engine = Engine(
+        execution_store, metadata_store, QuickJsRunner(), clock or SystemClock(), chance or SystemChance()
+    )
+    engine.start()
+    return engine
+
+
+def _stores(settings: EngineSettings) -> tuple[ExecutionStore, MetadataStore]:
+    url = settings.database
+    if url == "memory://":
+        return MemoryExecutionStore(), MemoryMetadataStore()
+    if url and not url.startswith("sqlite:///"):
+        raise InvalidRequestError(
+            f"database: {url.split('://', 1)[0]} is no store this version knows; use sqlite:///PATH or leave it empty"
+        )
+    if url:
+        path = url.removeprefix("sqlite:///")
+    else:
+        settings.data.mkdir(parents=True, exist_ok=True)
+        path = str(settings.data / "showrunner.db")
+    store = SqliteExecutionStore(path, settings.sqlite_synchronous)
+    return store, SqliteMetadataStore(store.database)

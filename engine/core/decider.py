@@ -79,7 +79,10 @@ def _open_step(view: View, stamped: Sequence[ev.Stamped]) -> Step | None:
         return None
     definition = view.graph.definition
     header = Header(
-        workflow_id=view.workflow_id, name=definition.name, version=definition.version, definition_hash=view.graph.hash
+        workflow_id=view.workflow_id,
+        name=definition.name,
+        version=definition.version,
+        definition_hash=view.graph.hash,
     )
     return Step(view, header, creating=True)
 
@@ -209,7 +212,10 @@ def _with_lease(step: Step, task: Task, entry: QueueEntry | None) -> Task:
     if lease is None or not lease.start_ms:
         return task
     state = replace(
-        task.state, start_time=task.state.start_time or lease.start_ms, poll_count=lease.poll_count, worker_id=unset(lease.worker_id or None)
+        task.state,
+        start_time=task.state.start_time or lease.start_ms,
+        poll_count=lease.poll_count,
+        worker_id=unset(lease.worker_id or None),
     )
     return step.put(replace(task, state=state))
 
@@ -285,7 +291,11 @@ def _child_ended(step: Step, event: ev.ChildEnded) -> Applied:
         return Applied(changed=False, task=task)  # a child of an earlier attempt
     status = _CHILD_END[event.status]
     output = {"subWorkflowId": event.child_id, **msgspec.json.decode(event.output)}
-    reason = None if status is TaskStatus.COMPLETED else f"Sub workflow {event.name} failure reason: {event.reason}"
+    reason = (
+        None
+        if status is TaskStatus.COMPLETED
+        else f"Sub workflow {event.name} failure reason: {event.reason}"
+    )
     task = step.move(task, status, reason=reason, output=Raw(msgspec.json.encode(output)))
     step.unqueue(task)
     settle(step, task)
@@ -369,7 +379,9 @@ def _retry(step: Step, _: ev.Retry) -> Applied:
 
 def _rerun(step: Step, event: ev.Rerun) -> Applied:
     if event.task_id is None:
-        operations.reset(step, workflow_input=event.workflow_input, correlation_id=event.correlation_id, rerun=True)
+        operations.reset(
+            step, workflow_input=event.workflow_input, correlation_id=event.correlation_id, rerun=True
+        )
         arm_workflow_timeout(step)
         begin(step)
     else:

@@ -16,8 +16,7 @@ from engine.core.records import EMPTY_OBJECT, Task
 from engine.core.scope import StepScope
 from engine.core.statuses import TASK_SUCCESSFUL, TaskStatus, WorkflowStatus
 from engine.core.step import TOP, EndWorkflow, Place, Step, Wanted
-from engine.core.tasks import TASK_TYPES, WORKER
-from engine.core.tasks import do_while, forks, sub_workflow, switch, waits
+from engine.core.tasks import TASK_TYPES, WORKER, do_while, forks, sub_workflow, switch, waits
 from engine.core.timeouts import queue_entry, queue_name
 
 STEP_TASKS_MAX = 1_000
@@ -34,7 +33,9 @@ def advance(step: Step, wanted: Sequence[Wanted]) -> None:
     todo = list(wanted)
     while todo:
         if step.created_in_event > STEP_TASKS_MAX:
-            step.header.pending += [{"ref": item.ref, "place": msgspec.to_builtins(item.place)} for item in todo]
+            step.header.pending += [
+                {"ref": item.ref, "place": msgspec.to_builtins(item.place)} for item in todo
+            ]
             step.send("continue", step.header.workflow_id, {})
             return
         created: list[Task] = []
@@ -92,7 +93,11 @@ def ended(step: Step, task: Task) -> list[Wanted]:
             header.failed_seen[task.ref] = task.head.task_def_name
         definition = step.workflow_task(task)
         policy = definition.task_definition
-        jitter_ms = step.ids.below(policy.backoff_jitter_ms + 1) if policy is not None and policy.backoff_jitter_ms else 0
+        jitter_ms = (
+            step.ids.below(policy.backoff_jitter_ms + 1)
+            if policy is not None and policy.backoff_jitter_ms
+            else 0
+        )
         reason = task.state.reason_for_incompletion
         text = None if reason is UNSET else reason
         decision = retry.after_failure(task, definition, reason=text, now_ms=step.now_ms, jitter_ms=jitter_ms)
@@ -103,7 +108,9 @@ def ended(step: Step, task: Task) -> list[Wanted]:
             case retry.FailWorkflow():
                 raise EndWorkflow(decision.status, decision.reason, task_id=task.id)
             case retry.Forgive():
-                task = step.move(task, TaskStatus.COMPLETED_WITH_ERRORS, end_time=task.state.end_time or step.now_ms)
+                task = step.move(
+                    task, TaskStatus.COMPLETED_WITH_ERRORS, end_time=task.state.end_time or step.now_ms
+                )
             case retry.Tolerate():
                 header.permissive_failures[task.ref] = task.id
     else:
@@ -131,9 +138,17 @@ def _successors(step: Step, task: Task) -> list[Wanted]:
     node = step.node(task)
     if node is None:
         return []
-    if task.status is TaskStatus.SKIPPED and node.type in ("FORK_JOIN", "FORK_JOIN_DYNAMIC") and node.next is not None:
+    if (
+        task.status is TaskStatus.SKIPPED
+        and node.type in ("FORK_JOIN", "FORK_JOIN_DYNAMIC")
+        and node.next is not None
+    ):
         node = step.graph.nodes[node.next]  # with a skipped fork its JOIN is stepped over too
-    place = Place(loop=task.links.loop, suffix=task.links.suffix, iteration=task.head.iteration if task.links.loop else 0)
+    place = Place(
+        loop=task.links.loop,
+        suffix=task.links.suffix,
+        iteration=task.head.iteration if task.links.loop else 0,
+    )
     if task.head.task_type in ("SWITCH", "DECISION"):
         chosen = switch.branch_of(step, node.ref, switch.chosen_case(step, task))
         if chosen:
@@ -147,7 +162,13 @@ def _successors(step: Step, task: Task) -> list[Wanted]:
 
 
 def new_attempt(
-    step: Step, task: Task, *, delay_seconds: int, delay_ms: int, keep_reason: bool = True, executed: bool = False
+    step: Step,
+    task: Task,
+    *,
+    delay_seconds: int,
+    delay_ms: int,
+    keep_reason: bool = True,
+    executed: bool = False,
 ) -> Task:
     """Schedule another attempt at a task; the old one stays in the list, marked retried.
 
@@ -157,7 +178,9 @@ def new_attempt(
     definition = step.workflow_task(task)
     source = Source(
         workflow_task=definition,
-        template=step.graph.nodes[task.links.base_ref].template if task.links.in_def else _own_template(step, task),
+        template=step.graph.nodes[task.links.base_ref].template
+        if task.links.in_def
+        else _own_template(step, task),
         place=Place(loop=task.links.loop, suffix=task.links.suffix, iteration=task.head.iteration),
     )
     new_id = step.ids.uuid()
@@ -210,9 +233,7 @@ def _own_template(step: Step, task: Task) -> Any:
     return compile_task(step.workflow_task(task))
 
 
-def _fresh_input(
-    step: Step, source: Source, task: Task, old: dict[str, Any], task_id: str
-) -> dict[str, Any]:
+def _fresh_input(step: Step, source: Source, task: Task, old: dict[str, Any], task_id: str) -> dict[str, Any]:
     """The old input overlaid with freshly evaluated parameters; a sub-workflow's are its workflowInput."""
     fresh = evaluate(step, source, task_id)
     if task.head.task_type == "SUB_WORKFLOW":
@@ -291,7 +312,7 @@ def cancel_task(step: Step, task: Task, end: EndWorkflow) -> None:
 
 
 def _output(step: Step) -> Raw:
-    """outputParameters if there are any, else the output of the last task."""
+    """OutputParameters if there are any, else the output of the last task."""
     definition = step.graph.definition
     if definition.output_parameters:
         value = step.graph.output.evaluate(StepScope(step, None, step.view.environment))

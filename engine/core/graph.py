@@ -173,4 +173,3 @@ def _walk(
 def decode_workflow_task(raw: Raw | bytes) -> WorkflowTask:
     """A WorkflowTask from the JSON kept with a dynamic branch."""
     return decode(bytes(raw), WorkflowTask)
-

@@ -82,7 +82,7 @@ def evaluate(step: Step, source: Source, task_id: str | None) -> dict[str, Any]:
     return {**result, **source.input} if source.input else result
 
 
-def new_task(  # noqa: PLR0913 - every argument is a member of the record
+def new_task(
     step: Step,
     source: Source,
     *,

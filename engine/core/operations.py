@@ -18,7 +18,16 @@ from engine.core.facts import AllTasksFact, FactsMissingError
 from engine.core.flow import new_attempt, rearm, run_rearmed
 from engine.core.graph import SYSTEM_TYPES
 from engine.core.mapping import want
-from engine.core.records import EMPTY_OBJECT, Header, JoinState, LoopState, Task, TaskHead, TaskLinks, TaskState
+from engine.core.records import (
+    EMPTY_OBJECT,
+    Header,
+    JoinState,
+    LoopState,
+    Task,
+    TaskHead,
+    TaskLinks,
+    TaskState,
+)
 from engine.core.statuses import TASK_SUCCESSFUL, WORKFLOW_OPEN, TaskStatus, WorkflowStatus
 from engine.core.step import Place, Step, Wanted
 from engine.core.tasks import do_while, forks, sub_workflow, switch
@@ -66,7 +75,13 @@ def reset(
     header.end_ms = header.last_retried_ms = 0
     header.reason = header.failed_task_id = header.last_task_id = None
     header.seq = header.open = header.dynamic_forks = 0
-    header.joins, header.loops, header.skipped, header.permissive_failures, header.failed_seen = {}, {}, {}, {}, {}
+    header.joins, header.loops, header.skipped, header.permissive_failures, header.failed_seen = (
+        {},
+        {},
+        {},
+        {},
+        {},
+    )
     header.unprocessed, header.pending = [], []
     step.output = EMPTY_OBJECT
     if rerun:
@@ -136,11 +151,15 @@ def retry(step: Step) -> list[Wanted]:
     going: list[Task] = []
     for task in sorted(failed.values(), key=lambda t: t.head.seq):
         if task.head.task_type in IN_PLACE_TYPES:
-            head = replace(task.head, retry_count=task.head.retry_count + (task.status is not TaskStatus.CANCELED))
+            head = replace(
+                task.head, retry_count=task.head.retry_count + (task.status is not TaskStatus.CANCELED)
+            )
             task = step.put(replace(task, head=head), head=True)
             step.revive(task, TaskStatus.IN_PROGRESS, reason_for_incompletion=UNSET)
         else:
-            going.append(new_attempt(step, task, delay_seconds=0, delay_ms=0, keep_reason=False, executed=True))
+            going.append(
+                new_attempt(step, task, delay_seconds=0, delay_ms=0, keep_reason=False, executed=True)
+            )
     wanted = _rebuild(step)
     for task in going:
         current = step.known(task.id)
@@ -190,9 +209,13 @@ def skip(step: Step, event: ev.SkipTask) -> None:
         )
     node = step.graph.nodes.get(event.ref)
     if node is None:
-        raise IllegalStateError(f"The task referenced by {event.ref} does not exist in the WorkflowDefinition {header.name}")
+        raise IllegalStateError(
+            f"The task referenced by {event.ref} does not exist in the WorkflowDefinition {header.name}"
+        )
     if step.latest(event.ref) is not None:
-        raise IllegalStateError(f"The task referenced {event.ref} has already been processed, cannot be skipped")
+        raise IllegalStateError(
+            f"The task referenced {event.ref} has already been processed, cannot be skipped"
+        )
     head = TaskHead(
         task_type=node.task.name,
         reference_task_name=node.ref,
@@ -227,7 +250,13 @@ def _run_again(step: Step) -> None:
 def _set_going(step: Step, task: Task) -> Task:
     """Set one task of an ended workflow going again under its own id."""
     kind = task.head.task_type
-    fresh = {"poll_count": 0, "start_time": 0, "worker_id": UNSET, "reason_for_incompletion": UNSET, "callback_after_seconds": 0}
+    fresh = {
+        "poll_count": 0,
+        "start_time": 0,
+        "worker_id": UNSET,
+        "reason_for_incompletion": UNSET,
+        "callback_after_seconds": 0,
+    }
     step.unqueue(task)
     if kind == "SUB_WORKFLOW":
         task = step.revive(task, TaskStatus.SCHEDULED, **fresh, sub_workflow_id=UNSET)
@@ -255,7 +284,9 @@ def _rebuild(step: Step) -> list[Wanted]:
     newest = {ref: step.task(task.id) for ref, task in newest.items()}
     header.open = sum(task.open for task in newest.values())
     header.dynamic_forks = sum(
-        task.head.task_type == "FORK" and (node := step.node(task)) is not None and node.type == "FORK_JOIN_DYNAMIC"
+        task.head.task_type == "FORK"
+        and (node := step.node(task)) is not None
+        and node.type == "FORK_JOIN_DYNAMIC"
         for task in newest.values()
     )
     header.skipped = {ref: tid for ref, tid in header.skipped.items() if step.known(tid) is not None}
@@ -276,7 +307,9 @@ def _rebuild(step: Step) -> list[Wanted]:
         for task in newest.values()
         if not task.open and task.status not in TASK_SUCCESSFUL and step.workflow_task(task).permissive
     }
-    step.latest_overlay.update({task.links.base_ref: task.id for task in sorted(newest.values(), key=lambda t: t.head.seq)})
+    step.latest_overlay.update(
+        {task.links.base_ref: task.id for task in sorted(newest.values(), key=lambda t: t.head.seq)}
+    )
     last = max(newest.values(), key=lambda t: t.head.seq, default=None)
     header.last_task_id = None if last is None else last.id
     return _frontier(step, newest)
@@ -316,7 +349,11 @@ def _frontier(step: Step, newest: dict[str, Task]) -> list[Wanted]:
         if following is None or task.head.task_type in ("FORK", "TERMINATE"):
             continue
         if following + task.links.suffix not in newest:
-            place = Place(loop=task.links.loop, suffix=task.links.suffix, iteration=task.head.iteration if task.links.loop else 0)
+            place = Place(
+                loop=task.links.loop,
+                suffix=task.links.suffix,
+                iteration=task.head.iteration if task.links.loop else 0,
+            )
             wanted.append(want(step, following, place))
     for ref, state in list(step.header.joins.items()):
         if state.waiting == 0:

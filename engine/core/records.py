@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from engine.core.statuses import TASK_OPEN, TaskStatus, WorkflowStatus

@@ -81,7 +81,7 @@ class WorkflowDocument(Mapping[str, Any]):
     def __init__(self, step: Step) -> None:
         self._step = step
 
-    def __getitem__(self, key: str) -> Any:  # noqa: PLR0911 - a table of a dozen cheap members
+    def __getitem__(self, key: str) -> Any:
         header = self._step.header
         match key:
             case "input":

@@ -288,7 +288,14 @@ class Step:
     def forget_all(self) -> None:
         """Drop every task with its queue entry and timer; what was gathered for them in this step goes, too."""
         self.remove_all = self.touched = True
-        for gathered in (self.new, self.changed, self.latest_overlay, self.refs_overlay, self.queue_put, self.timers_set):
+        for gathered in (
+            self.new,
+            self.changed,
+            self.latest_overlay,
+            self.refs_overlay,
+            self.queue_put,
+            self.timers_set,
+        ):
             gathered.clear()
         for ids in (self.removed, self.queue_removed, self.timers_cleared, self.heads_changed):
             ids.clear()

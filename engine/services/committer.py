@@ -94,5 +94,3 @@ def raise_failure(result: WriteResult) -> WriteResult:
     if isinstance(result, StoreError):
         raise result
     return result
-
-

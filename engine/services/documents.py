@@ -20,7 +20,9 @@ _encode = msgspec.json.encode
 _EXECUTION_METADATA = b'"executionMetadata":{"additionalContext":{},"additionalContextMap":{},"empty":true}'
 
 
-def task_json(task: Task, graph: Graph, *, entry: QueueEntry | None = None, header: Header | None = None) -> bytes:
+def task_json(
+    task: Task, graph: Graph, *, entry: QueueEntry | None = None, header: Header | None = None
+) -> bytes:
     """The wire's Task.
 
     Args:
@@ -66,7 +68,8 @@ def task_json(task: Task, graph: Graph, *, entry: QueueEntry | None = None, head
             workflow_task,
             b',"taskDefinition":',
             task_def,
-            b',"queueWaitTime":%d,"loopOverTask":%s,' % (waited_ms, b"true" if head.iteration > 0 else b"false"),
+            b',"queueWaitTime":%d,"loopOverTask":%s,'
+            % (waited_ms, b"true" if head.iteration > 0 else b"false"),
             _EXECUTION_METADATA,
             b"}",
         )
@@ -146,4 +149,3 @@ def iso(at_ms: int) -> str:
     """`yyyy-MM-dd'T'HH:mm:ss.SSS'Z'` in UTC."""
     moment = datetime.fromtimestamp(at_ms / 1000, tz=UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at_ms % 1000:03d}Z"
-

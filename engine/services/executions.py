@@ -1,13 +1,41 @@
-"""Workflow executions: start, update, operate, read. Every mutation goes through the workflow's mailbox."""
+"""Workflow executions: start, update, operate. Every mutation goes through the workflow's mailbox; reading is reading.py."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from typing import Any
 
+import msgspec
 from msgspec import Raw, Struct
 
-from engine.core.statuses import TaskStatus
+from engine.core import events as ev
+from engine.core.errors import InvalidRequestError, NotFoundError
+from engine.core.facts import IdStream
+from engine.core.graph import Graph
+from engine.core.model import MalformedBodyError, decode_workflow_def
+from engine.core.records import EMPTY_OBJECT, Delta, Task
+from engine.core.statuses import WORKFLOW_OPEN, TaskStatus
+from engine.core.validation import validate_workflow_def
+from engine.ports.stores import AppendLogs, ExecutionStore, StoredWorkflow
+from engine.ports.system import Chance, Clock
+from engine.services.committer import Committer, raise_failure
+from engine.services.definitions import Definitions
+from engine.services.feed import Change, Feed
+from engine.services.mailboxes import Mailboxes
+from engine.services.metadata import INVALID
+from engine.services.queues import Queues
+from engine.services.reading import Reading
+
+LOG_LINES_PER_UPDATE_MAX = 10
+"""Log lines of one task update that are kept (upstream: taskExecLogSizeLimit)."""
+
+REPORTABLE = {
+    "IN_PROGRESS": TaskStatus.IN_PROGRESS,
+    "FAILED": TaskStatus.FAILED,
+    "FAILED_WITH_TERMINAL_ERROR": TaskStatus.FAILED_WITH_TERMINAL_ERROR,
+    "COMPLETED": TaskStatus.COMPLETED,
+    "CANCELED": TaskStatus.CANCELED,
+}
+"""TaskResult.Status: what a report may say."""
 
 
 class StartRequest(Struct, kw_only=True, rename="camel"):
@@ -51,30 +79,215 @@ class UpdateOutcome(Struct, kw_only=True):
     domain: str | None = None
 
 
-class Executions:
+class Executions(Reading):
+    def __init__(
+        self,
+        store: ExecutionStore,
+        definitions: Definitions,
+        mailboxes: Mailboxes,
+        committer: Committer,
+        queues: Queues,
+        feed: Feed,
+        clock: Clock,
+        chance: Chance,
+    ) -> None:
+        super().__init__(store, definitions)
+        self._mailboxes = mailboxes
+        self._committer = committer
+        self._queues = queues
+        self._feed = feed
+        self._clock = clock
+        self._chance = chance
+
+    # ------------------------------------------------------------------------------------ start
     async def start(self, request: StartRequest) -> str:
         """Start a workflow; decides inside the call. Returns the workflow id.
 
         Raises:
-            NotFoundError: no such definition. InvalidRequestError: bad request. ConflictError: idempotency.
+            NotFoundError: no such definition. InvalidRequestError: bad request.
         """
-        raise NotImplementedError
+        if not request.name:
+            raise _invalid("startWorkflow.arg0.name", "Workflow name cannot be null or empty")
+        priority = request.priority or 0
+        if not 0 <= priority <= 99:
+            bound = "minimum 0" if priority < 0 else "maximum 99"
+            raise _invalid(
+                "startWorkflow.arg0.priority", f"priority: {priority} should be {bound}", str(priority)
+            )
+        graph = await self._graph_to_start(request)
+        if request.input is None and not request.external_input_payload_storage_path:
+            raise InvalidRequestError("NULL input passed when starting workflow")
+        workflow_id = IdStream(self._chance.seed()).uuid()
+        event = ev.Start(
+            input=Raw(msgspec.json.encode(request.input)) if request.input else EMPTY_OBJECT,
+            correlation_id=request.correlation_id,
+            priority=priority,
+            task_to_domain=request.task_to_domain or {},
+            created_by=request.created_by,
+            idempotency_key=request.idempotency_key,
+        )
+        await self._mailboxes.create(workflow_id, graph, event)
+        return workflow_id
 
+    async def _graph_to_start(self, request: StartRequest) -> Graph:
+        if request.workflow_def is not None and bytes(request.workflow_def) != b"null":
+            definition = decode_workflow_def(bytes(request.workflow_def))
+            problems = validate_workflow_def(definition)
+            if problems:
+                raise InvalidRequestError(
+                    INVALID, tuple((p.path, p.message, p.invalid_value) for p in problems)
+                )
+            return await self._definitions.compile(definition)
+        graph = await self._definitions.registered(request.name or "", request.version)
+        if graph is None:
+            shown = "null" if request.version is None else request.version
+            raise NotFoundError(f"No such workflow defined. name={request.name}, version={shown}")
+        return graph
+
+    # ------------------------------------------------------------------------------------ task updates
     async def update(self, update: TaskUpdate) -> UpdateOutcome:
-        """Apply a worker's result. Late and duplicate ones change nothing. Raises NotFoundError, InvalidRequestError."""
-        raise NotImplementedError
+        """Apply a worker's result. Late and duplicate ones change nothing.
+
+        Raises:
+            NotFoundError: no such workflow or task. InvalidRequestError: ids are missing. MalformedBodyError: no such status.
+        """
+        if update.extend_lease:
+            return await self._extend(update)
+        problems = []
+        if not update.workflow_instance_id:
+            problems.append(
+                ("updateTask.arg0.workflowInstanceId", "Workflow Id cannot be null or empty", None)
+            )
+        if not update.task_id:
+            problems.append(("updateTask.arg0.taskId", "Task ID cannot be null or empty", None))
+        if problems:
+            raise InvalidRequestError(INVALID, tuple(problems))
+        workflow_id, task_id = update.workflow_instance_id or "", update.task_id or ""
+        entries = await self._store.entries([task_id])
+        event = ev.TaskReported(
+            task_id=task_id,
+            status=_status(update.status),
+            output=update.output_data
+            if update.output_data is not None and _is_object(update.output_data)
+            else EMPTY_OBJECT,
+            reason=update.reason_for_incompletion,
+            worker_id=update.worker_id,
+            callback_after_seconds=max(0, update.callback_after_seconds or 0),
+            sub_workflow_id=update.sub_workflow_id,
+            external_output_path=update.external_output_payload_storage_path,
+            entry=entries.get(task_id),
+        )
+        applied = await self._mailboxes.submit(workflow_id, event)
+        if update.logs and applied.changed:
+            await self._append_logs(task_id, [str(line.get("log", "")) for line in update.logs])
+        task = applied.task
+        if task is None:
+            return UpdateOutcome(task_id=task_id, ended=True)
+        domain = task.head.domain if isinstance(task.head.domain, str) else None
+        return UpdateOutcome(
+            task_id=task_id, ended=not task.open, task_type=task.head.task_type, domain=domain
+        )
+
+    async def _extend(self, update: TaskUpdate) -> UpdateOutcome:
+        """Renew the lease; an IN_PROGRESS report's output is kept as progress (upstream ignores it)."""
+        task_id = update.task_id or ""
+        if not update.workflow_instance_id or not update.task_id:
+            raise InvalidRequestError(
+                INVALID, (("updateTask.arg0.taskId", "Task ID cannot be null or empty", None),)
+            )
+        task = (await self._store.tasks_by_id([task_id])).get(task_id)
+        if task is None:
+            raise NotFoundError(f"No such task found by id: {task_id}")
+        progress = None
+        if (
+            update.status == "IN_PROGRESS"
+            and update.output_data is not None
+            and _is_object(update.output_data)
+        ):
+            progress = update.output_data if bytes(update.output_data) != b"{}" else None
+        if task.open and await self._queues.extend(task_id, progress) and progress is not None:
+            workflow_id = task.head.workflow_instance_id
+            self._feed.publish(
+                Change(workflow_id=workflow_id, kind="progress", task_id=task_id, ref=task.ref)
+            )
+        return UpdateOutcome(task_id=task_id, ended=False, task_type=task.head.task_type)
 
     async def update_by_ref(
         self, workflow_id: str, ref: str, status: str, output: Raw, worker_id: str | None
     ) -> str | None:
         """Update the first open task of that reference (else base reference); output is merged. None when there is none."""
-        raise NotImplementedError
+        reported = _status(status)
+        if await self._store.load(workflow_id) is None:
+            raise NotFoundError(f"No such workflow found by id: {workflow_id}")
+        task = await self._open_by_ref(workflow_id, ref)
+        if task is None:
+            return None
+        entries = await self._store.entries([task.id])
+        event = ev.TaskReported(
+            task_id=task.id,
+            status=reported,
+            output=output,
+            merge=True,
+            worker_id=worker_id,
+            entry=entries.get(task.id),
+        )
+        await self._mailboxes.submit(workflow_id, event)
+        return task.id
 
-    async def pause(self, workflow_id: str) -> None: ...
-    async def resume(self, workflow_id: str) -> None: ...
-    async def terminate(self, workflow_id: str, reason: str | None) -> None: ...
-    async def retry(self, workflow_id: str, *, resume_subworkflow_tasks: bool = False) -> None: ...
-    async def restart(self, workflow_id: str, *, use_latest_definitions: bool = False) -> None: ...
+    async def _open_by_ref(self, workflow_id: str, ref: str) -> Task | None:
+        open_tasks = await self._store.open_tasks(workflow_id)
+        exact = (task for task in open_tasks if task.ref == ref)
+        base = (task for task in open_tasks if task.links.base_ref == ref)
+        return next(exact, None) or next(base, None)
+
+    # ------------------------------------------------------------------------------------ operations
+    async def pause(self, workflow_id: str) -> None:
+        await self._mailboxes.submit(workflow_id, ev.Pause())
+
+    async def resume(self, workflow_id: str) -> None:
+        await self._mailboxes.submit(workflow_id, ev.Resume())
+
+    async def terminate(self, workflow_id: str, reason: str | None) -> None:
+        await self._mailboxes.submit(workflow_id, ev.Terminate(reason=reason))
+
+    async def retry(self, workflow_id: str, *, resume_subworkflow_tasks: bool = False) -> None:
+        """Retry the failed tasks; with `resume_subworkflow_tasks` those of the deepest failed child instead."""
+        target = workflow_id
+        if resume_subworkflow_tasks:
+            found = await self._deepest_failed(workflow_id)
+            if found is None:
+                return
+            target = found
+        await self._mailboxes.submit(target, ev.Retry())
+
+    async def _deepest_failed(self, workflow_id: str) -> str | None:
+        stored = await self._stored(workflow_id)
+        if stored.header.status in WORKFLOW_OPEN:
+            return workflow_id  # refused there, with the text for a running workflow
+        failures = (
+            TaskStatus.FAILED,
+            TaskStatus.FAILED_WITH_TERMINAL_ERROR,
+            TaskStatus.TIMED_OUT,
+            TaskStatus.CANCELED,
+        )
+        tasks = [t for t in await self._store.tasks(workflow_id, statuses=failures) if not t.state.retried]
+        tasks = [t for t in tasks if t.head.task_type not in ("JOIN", "DO_WHILE")]
+        if not tasks:
+            return None
+        child_id = tasks[0].state.sub_workflow_id
+        if tasks[0].head.task_type == "SUB_WORKFLOW" and isinstance(child_id, str):
+            return await self._deepest_failed(child_id)
+        return workflow_id
+
+    async def restart(self, workflow_id: str, *, use_latest_definitions: bool = False) -> None:
+        graph = None
+        if use_latest_definitions:
+            stored = await self._stored(workflow_id)
+            graph = await self._definitions.registered(stored.header.name, None)
+            if graph is None:
+                raise NotFoundError(f"Unable to find latest definition for {stored.header.name}")
+        await self._mailboxes.submit(workflow_id, ev.Restart(), restart_graph=graph)
+
     async def rerun(
         self,
         workflow_id: str,
@@ -84,49 +297,65 @@ class Executions:
         task_input: dict[str, Any] | None = None,
         correlation_id: str | None = None,
     ) -> str:
-        raise NotImplementedError
+        event = ev.Rerun(
+            task_id=from_task_id,
+            workflow_input=workflow_input,
+            task_input=task_input,
+            correlation_id=correlation_id,
+        )
+        await self._mailboxes.submit(workflow_id, event)
+        return workflow_id
 
     async def skip_task(
         self, workflow_id: str, ref: str, task_input: dict[str, Any], task_output: dict[str, Any]
-    ) -> None: ...
-    async def decide(self, workflow_id: str) -> None: ...
-    async def remove(self, workflow_id: str, *, archive: bool = True) -> None: ...
+    ) -> None:
+        event = ev.SkipTask(
+            ref=ref, input=Raw(msgspec.json.encode(task_input)), output=Raw(msgspec.json.encode(task_output))
+        )
+        await self._mailboxes.submit(workflow_id, event)
 
-    async def workflow(self, workflow_id: str, *, include_tasks: bool = True) -> bytes:
-        """The wire's Workflow as JSON bytes. Raises NotFoundError."""
-        raise NotImplementedError
+    async def decide(self, workflow_id: str) -> None:
+        """Look at a workflow again. Nothing waits for this here; it is the clients' safety net."""
+        await self._mailboxes.submit(workflow_id, ev.Continue())
 
-    async def status(
-        self, workflow_id: str, *, include_output: bool = False, include_variables: bool = False
-    ) -> dict[str, Any]:
-        raise NotImplementedError
+    async def remove(self, workflow_id: str, *, archive: bool = True) -> None:
+        """Delete an execution with all that belongs to it; a running one only when it is not to be archived."""
+        stored = await self._stored(workflow_id)
+        header = stored.header
+        if archive and header.status in WORKFLOW_OPEN:
+            raise InvalidRequestError(f"Cannot archive workflow: {workflow_id} with status: {header.status}")
+        await self._delete(stored)
+        self._mailboxes.forget(workflow_id)
 
-    async def task(self, task_id: str) -> bytes:
-        """The wire's Task as JSON bytes. Raises NotFoundError."""
-        raise NotImplementedError
+    async def _delete(self, stored: StoredWorkflow) -> None:
+        delta = Delta(
+            workflow_id=stored.header.workflow_id,
+            expected_version=stored.row_version,
+            header=stored.header,
+            delete=True,
+        )
+        raise_failure(await self._committer.write(delta))
 
-    async def tasks_page(
-        self, workflow_id: str, *, start: int = 0, count: int = 15, statuses: Collection[TaskStatus] | None = None
-    ) -> tuple[int, list[bytes]]:
-        raise NotImplementedError
+    # ------------------------------------------------------------------------------------ logs
+    async def add_log(self, task_id: str, text: str) -> None:
+        await self._append_logs(task_id, [text])
 
-    async def search(
-        self, *, query: str, free_text: str, sort: str, start: int, size: int
-    ) -> tuple[int, list[dict[str, Any]]]:
-        """WorkflowSummary objects. Raises InvalidRequestError for a malformed query."""
-        raise NotImplementedError
+    async def _append_logs(self, task_id: str, lines: list[str]) -> None:
+        now_ms = self._clock.now_ms()
+        kept = tuple((line, now_ms) for line in lines[:LOG_LINES_PER_UPDATE_MAX])
+        raise_failure(await self._committer.write(AppendLogs(task_id=task_id, lines=kept)))
 
-    async def correlated(
-        self, name: str, correlation_ids: Sequence[str], *, include_closed: bool, include_tasks: bool
-    ) -> dict[str, list[bytes]]:
-        raise NotImplementedError
 
-    async def running(
-        self, name: str, *, version: int | None, start_ms: int | None, end_ms: int | None
-    ) -> list[str]:
-        raise NotImplementedError
+def _status(name: str | None) -> TaskStatus:
+    found = REPORTABLE.get(name or "IN_PROGRESS")
+    if found is None:
+        raise MalformedBodyError(f"status: {name} is none of {', '.join(REPORTABLE)}")
+    return found
 
-    async def add_log(self, task_id: str, text: str) -> None: ...
-    async def logs(self, task_id: str) -> list[dict[str, Any]]:
-        """TaskExecLog objects {log, taskId, createdTime}."""
-        raise NotImplementedError
+
+def _is_object(raw: Raw) -> bool:
+    return bytes(memoryview(raw)[:64]).lstrip()[:1] == b"{"
+
+
+def _invalid(path: str, message: str, value: str | None = None) -> InvalidRequestError:
+    return InvalidRequestError(INVALID, ((path, message, value),))

@@ -61,17 +61,26 @@ class FactLoader:
             case f.AllTasksFact() | f.LoopTasksFact():
                 for task in await self._store.tasks(view.workflow_id):
                     keep(view, task)
+                    view.latest[task.links.base_ref] = view.refs[task.ref] = (
+                        task.id
+                    )  # by seq: the newest stays
                 view.all_known = view.open_known = True
             case f.ScriptFact(language, source, bindings):
-                result = await self._scripts.run(ScriptCall(language=language, source=source, bindings=bindings))
-                view.scripts[fact] = f.ScriptOutcome(value=result.value, error=result.error, timed_out=result.timed_out)
+                result = await self._scripts.run(
+                    ScriptCall(language=language, source=source, bindings=bindings)
+                )
+                view.scripts[fact] = f.ScriptOutcome(
+                    value=result.value, error=result.error, timed_out=result.timed_out
+                )
             case f.DefinitionFact(name, version):
                 view.definitions[fact] = await self._definitions.registered(name, version)
             case f.TaskDefFact(name):
                 view.task_defs[name] = await self._definitions.task_def(name)
             case f.DomainsFact(task_type):
                 marks = await self._store.poll_marks(task_type)
-                view.domains[task_type] = {mark.domain: mark.at_ms for mark in sorted(marks, key=lambda m: m.at_ms)}
+                view.domains[task_type] = {
+                    mark.domain: mark.at_ms for mark in sorted(marks, key=lambda m: m.at_ms)
+                }
             case _:
                 pass
 

@@ -31,6 +31,11 @@ class Feed:
         self._queues: dict[str | None, set[asyncio.Queue[Change]]] = {}
         self._hooks: list[Callable[[Change], None]] = []
 
+    @property
+    def watched(self) -> bool:
+        """Whether anybody would hear a change."""
+        return bool(self._queues or self._hooks)
+
     def publish(self, change: Change) -> None:
         """Called after the commit; never blocks."""
         for hook in self._hooks:

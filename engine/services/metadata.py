@@ -88,11 +88,13 @@ class Metadata:
         return await self._store.list_workflow_defs(name)
 
     async def workflow_summaries(self) -> dict[str, list[dict[str, Any]]]:
-        """name -> [{name, version, createTime, updateTime}], ascending by version."""
+        """Name -> [{name, version, createTime, updateTime}], ascending by version."""
         summaries: dict[str, list[dict[str, Any]]] = {}
         for body in await self._store.list_workflow_defs():
             full = msgspec.json.decode(body)
-            summary = {key: full[key] for key in ("name", "version", "createTime", "updateTime") if key in full}
+            summary = {
+                key: full[key] for key in ("name", "version", "createTime", "updateTime") if key in full
+            }
             summaries.setdefault(full["name"], []).append(summary)
         return summaries
 
@@ -136,7 +138,9 @@ class Metadata:
             raise InvalidRequestError(
                 INVALID, (("registerTaskDef.arg0", "TaskDefList cannot be empty or null", None),)
             )
-        await self._put_tasks([replace(d, create_time=self._clock.now_ms(), update_time=0) for d in definitions])
+        await self._put_tasks(
+            [replace(d, create_time=self._clock.now_ms(), update_time=0) for d in definitions]
+        )
 
     async def update_task(self, body: bytes) -> None:
         """One TaskDef. Raises NotFoundError."""

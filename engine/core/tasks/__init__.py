@@ -28,5 +28,16 @@ TASK_TYPES: dict[str, TaskType] = {
     "WAIT": Wait(),
 }
 
-NOT_SERVED_YET = frozenset({"EXCLUSIVE_JOIN", "EVENT", "HTTP", "JSON_JQ_TRANSFORM", "KAFKA_PUBLISH", "LAMBDA", "PULL_WORKFLOW_MESSAGES", "START_WORKFLOW"})
+NOT_SERVED_YET = frozenset(
+    {
+        "EXCLUSIVE_JOIN",
+        "EVENT",
+        "HTTP",
+        "JSON_JQ_TRANSFORM",
+        "KAFKA_PUBLISH",
+        "LAMBDA",
+        "PULL_WORKFLOW_MESSAGES",
+        "START_WORKFLOW",
+    }
+)
 """System types this version does not run; a definition with one is refused when it is registered."""

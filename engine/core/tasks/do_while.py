@@ -29,8 +29,10 @@ _WHOLE = re.compile(r"\$(?![.\[]|\{)|\$\[\s*[^'\"\s]")
 
 
 class DoWhile:
-    def create(self, step: Step, source: Source, mapper: Mapper) -> list[Task]:  # noqa: ARG002
-        task = new_task(step, source, task_type="DO_WHILE", task_def_name="DO_WHILE", status=TaskStatus.IN_PROGRESS)
+    def create(self, step: Step, source: Source, mapper: Mapper) -> list[Task]:
+        task = new_task(
+            step, source, task_type="DO_WHILE", task_def_name="DO_WHILE", status=TaskStatus.IN_PROGRESS
+        )
         step.header.loops[task.ref] = LoopState(task_id=task.id, iteration=0, open=0)
         return [task]
 
@@ -124,7 +126,11 @@ def _start_iteration(step: Step, task: Task, iteration: int) -> list[Wanted]:
 def _failed_in(step: Step, loop_ref: str, iteration: int) -> str | None:
     for task_id in step.header.permissive_failures.values():
         task = step.task(task_id)
-        if task.links.loop == loop_ref and task.head.iteration == iteration and task.status not in TASK_SUCCESSFUL:
+        if (
+            task.links.loop == loop_ref
+            and task.head.iteration == iteration
+            and task.status not in TASK_SUCCESSFUL
+        ):
             reason = task.state.reason_for_incompletion
             return reason if isinstance(reason, str) else "null"
     return None
@@ -143,7 +149,9 @@ def _bindings(step: Step, task: Task, condition: str) -> dict[str, Any]:
         if name == base and not _ITERATION.match(condition[match.end() :]):
             iteration_only = False
     bindings: dict[str, Any] = dict(step.document(task.head.input_data))
-    bindings[base] = {"iteration": state.iteration} if iteration_only else loop_output(step, task, state.iteration)
+    bindings[base] = (
+        {"iteration": state.iteration} if iteration_only else loop_output(step, task, state.iteration)
+    )
     items = list_items(step, task)
     if items is not None and 0 < state.iteration <= len(items):
         bindings |= {"loopIndex": state.iteration - 1, "loopItem": items[state.iteration - 1]}

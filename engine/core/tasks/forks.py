@@ -28,24 +28,37 @@ FORK_BRANCHES_MAX = 50_000
 class ForkJoin:
     def create(self, step: Step, source: Source, mapper: Mapper) -> list[Task]:
         node = step.graph.nodes[source.base_ref]
-        join = _join_after(step, node, "Fork task definition is not followed by a join task.  Check the blueprint")
+        join = _join_after(
+            step, node, "Fork task definition is not followed by a join task.  Check the blueprint"
+        )
         created = [
-            new_task(step, source, task_type="FORK", task_def_name="FORK", status=TaskStatus.COMPLETED, executed=True)
+            new_task(
+                step,
+                source,
+                task_type="FORK",
+                task_def_name="FORK",
+                status=TaskStatus.COMPLETED,
+                executed=True,
+            )
         ]
         for branch in node.branches:
             step.count(source.place.loop, 1)
             created += mapper(step, source_of(step.graph.nodes[branch[0]], source.place))
         step.count(source.place.loop, 1)
-        created.append(create_join(step, source_of(join, source.place), join.task.join_on, inside=_refs_inside(step, node)))
+        created.append(
+            create_join(
+                step, source_of(join, source.place), join.task.join_on, inside=_refs_inside(step, node)
+            )
+        )
         step.count(source.place.loop, -1)  # the FORK itself is final
         return created
 
-    def run(self, step: Step, task: Task) -> Task | None:  # noqa: ARG002
+    def run(self, step: Step, task: Task) -> Task | None:
         return None
 
 
 class Join:
-    def create(self, step: Step, source: Source, mapper: Mapper) -> list[Task]:  # noqa: ARG002
+    def create(self, step: Step, source: Source, mapper: Mapper) -> list[Task]:
         return [create_join(step, source, source.workflow_task.join_on, inside=frozenset())]
 
     def run(self, step: Step, task: Task) -> Task | None:
@@ -57,7 +70,9 @@ class ForkJoinDynamic:
     def create(self, step: Step, source: Source, mapper: Mapper) -> list[Task]:
         node = step.graph.nodes[source.base_ref]
         join = _join_after(
-            step, node, "Dynamic join definition is not followed by a join task.  Check the workflow definition."
+            step,
+            node,
+            "Dynamic join definition is not followed by a join task.  Check the workflow definition.",
         )
         given = evaluate(step, source, None)
         branches = dynamic_branches(step, source, given)
@@ -66,7 +81,13 @@ class ForkJoinDynamic:
         forked = {**given, "forkedTasks": refs, "forkedTaskDefs": [wire(task) for task, _ in branches]}
         created = [
             new_task(
-                step, source, task_type="FORK", task_def_name="FORK", status=TaskStatus.COMPLETED, executed=True, input=forked
+                step,
+                source,
+                task_type="FORK",
+                task_def_name="FORK",
+                status=TaskStatus.COMPLETED,
+                executed=True,
+                input=forked,
             )
         ]
         place = source.place
@@ -89,7 +110,7 @@ class ForkJoinDynamic:
         step.count(place.loop, -1)
         return created
 
-    def run(self, step: Step, task: Task) -> Task | None:  # noqa: ARG002
+    def run(self, step: Step, task: Task) -> Task | None:
         return None
 
 
@@ -105,7 +126,12 @@ def create_join(step: Step, source: Source, join_on: Sequence[str], *, inside: f
             if is_final(task):
                 waiting.discard(ref)
     task = new_task(
-        step, source, task_type="JOIN", task_def_name="JOIN", status=TaskStatus.IN_PROGRESS, input={"joinOn": names}
+        step,
+        source,
+        task_type="JOIN",
+        task_def_name="JOIN",
+        status=TaskStatus.IN_PROGRESS,
+        input={"joinOn": names},
     )
     step.header.joins[task.ref] = JoinState(task_id=task.id, waiting=len(waiting))
     return task
@@ -189,7 +215,9 @@ def dynamic_branches(
     else:
         branches = _from_tasks(task, given)
     if len(branches) > FORK_BRANCHES_MAX:
-        raise _failed(f"{task.task_reference_name}: {len(branches)} branches are more than {FORK_BRANCHES_MAX}")
+        raise _failed(
+            f"{task.task_reference_name}: {len(branches)} branches are more than {FORK_BRANCHES_MAX}"
+        )
     filled = []
     for branch, input in branches:
         if branch.task_definition is None and branch.type not in SYSTEM_TYPES:
@@ -237,11 +265,15 @@ def _from_inputs(
         try:
             branches.append((decode(definition, WorkflowTask), input))
         except MalformedBodyError as error:
-            raise _failed(f"{task.task_reference_name}: forkTaskInputs[{index}] is no task: {error}") from error
+            raise _failed(
+                f"{task.task_reference_name}: forkTaskInputs[{index}] is no task: {error}"
+            ) from error
     return branches
 
 
-_TASK_MEMBERS = frozenset({"optional", "permissive", "retryCount", "startDelay", "asyncComplete", "subWorkflowParam"})
+_TASK_MEMBERS = frozenset(
+    {"optional", "permissive", "retryCount", "startDelay", "asyncComplete", "subWorkflowParam"}
+)
 
 
 def _from_join_tasks(task: WorkflowTask, given: dict[str, Any]) -> list[tuple[WorkflowTask, dict[str, Any]]]:
@@ -262,20 +294,27 @@ def _from_join_tasks(task: WorkflowTask, given: dict[str, Any]) -> list[tuple[Wo
             name=name,
             task_reference_name=item.get("referenceName") or name,
             type=item.get("type") or ("SUB_WORKFLOW" if item.get("workflowName") else "SIMPLE"),
-            sub_workflow_param=SubWorkflowParams(name=item["workflowName"]) if item.get("workflowName") else None,
+            sub_workflow_param=SubWorkflowParams(name=item["workflowName"])
+            if item.get("workflowName")
+            else None,
         )
         branches.append((branch, item.get("input") or {}))
     return branches
 
 
 def _from_tasks(task: WorkflowTask, given: dict[str, Any]) -> list[tuple[WorkflowTask, dict[str, Any]]]:
-    tasks_name, inputs_name = task.dynamic_fork_tasks_param or "", task.dynamic_fork_tasks_input_param_name or ""
+    tasks_name, inputs_name = (
+        task.dynamic_fork_tasks_param or "",
+        task.dynamic_fork_tasks_input_param_name or "",
+    )
     listed, inputs = given.get(tasks_name), given.get(inputs_name)
     invalid = f"Input '{tasks_name}' is invalid. Cannot deserialize a list of Workflow Tasks from '{listed}'"
     if not isinstance(listed, list):
         raise _failed(invalid)
     if not isinstance(inputs, dict):
-        raise _failed(f"Input to the dynamically forked tasks is not a map -> expecting a map of K,V  but found {inputs}")
+        raise _failed(
+            f"Input to the dynamically forked tasks is not a map -> expecting a map of K,V  but found {inputs}"
+        )
     branches = []
     for item in listed:
         if not isinstance(item, dict):

@@ -22,8 +22,16 @@ class _AtOnce:
 
     kind = ""
 
-    def create(self, step: Step, source: Source, mapper: Mapper) -> list[Task]:  # noqa: ARG002
-        return [new_task(step, source, task_type=self.kind, task_def_name=self.name(source), status=TaskStatus.IN_PROGRESS)]
+    def create(self, step: Step, source: Source, mapper: Mapper) -> list[Task]:
+        return [
+            new_task(
+                step,
+                source,
+                task_type=self.kind,
+                task_def_name=self.name(source),
+                status=TaskStatus.IN_PROGRESS,
+            )
+        ]
 
     def name(self, source: Source) -> str:
         return source.workflow_task.name
@@ -92,7 +100,9 @@ class Noop(_AtOnce):
 
 
 def _failed(step: Step, task: Task, reason: str) -> Task:
-    return step.move(task, TaskStatus.FAILED_WITH_TERMINAL_ERROR, reason=reason, output=_encode({"error": reason}))
+    return step.move(
+        task, TaskStatus.FAILED_WITH_TERMINAL_ERROR, reason=reason, output=_encode({"error": reason})
+    )
 
 
 def _encode(value: Any) -> Raw:

@@ -14,11 +14,13 @@ from engine.core.timeouts import queue_entry, queue_name
 
 
 class Simple:
-    def create(self, step: Step, source: Source, mapper: Mapper) -> list[Task]:  # noqa: ARG002
-        name = source.workflow_task.name if source.workflow_task.type == "SIMPLE" else source.workflow_task.type
+    def create(self, step: Step, source: Source, mapper: Mapper) -> list[Task]:
+        name = (
+            source.workflow_task.name if source.workflow_task.type == "SIMPLE" else source.workflow_task.type
+        )
         return [scheduled(step, source, name)]
 
-    def run(self, step: Step, task: Task) -> Task | None:  # noqa: ARG002
+    def run(self, step: Step, task: Task) -> Task | None:
         return None
 
 
@@ -42,7 +44,7 @@ class Dynamic:
         named = replace(task, type=name, name=name, task_definition=definition)
         return mapper(step, replace(source, workflow_task=named))
 
-    def run(self, step: Step, task: Task) -> Task | None:  # noqa: ARG002
+    def run(self, step: Step, task: Task) -> Task | None:
         return None
 
 

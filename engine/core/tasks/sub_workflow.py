@@ -19,7 +19,7 @@ from engine.core.step import EndWorkflow, Step
 
 
 class SubWorkflow:
-    def create(self, step: Step, source: Source, mapper: Mapper) -> list[Task]:  # noqa: ARG002
+    def create(self, step: Step, source: Source, mapper: Mapper) -> list[Task]:
         parameters = source.workflow_task.sub_workflow_param
         task_id = step.ids.uuid()
         given = evaluate(step, source, task_id)
@@ -46,7 +46,7 @@ class SubWorkflow:
         )  # fmt: skip
         return [launch(step, task)]
 
-    def run(self, step: Step, task: Task) -> Task | None:  # noqa: ARG002
+    def run(self, step: Step, task: Task) -> Task | None:
         return None
 
 
@@ -87,7 +87,11 @@ def launch(step: Step, task: Task, *, again: bool = False) -> Task:
 def _resolve(step: Step, parameters: dict[str, Any], task_id: str) -> dict[str, Any]:
     """Evaluate the expressions in subWorkflowParam; an inline definition's own expressions are the child's business."""
     definition = parameters.get("workflowDefinition")
-    plain = {key: value for key, value in parameters.items() if key != "workflowDefinition" or isinstance(value, str)}
+    plain = {
+        key: value
+        for key, value in parameters.items()
+        if key != "workflowDefinition" or isinstance(value, str)
+    }
     value: dict[str, Any] = compile_template(plain).evaluate(StepScope(step, task_id, step.view.environment))
     return value if isinstance(definition, str | None) else {**value, "workflowDefinition": definition}
 
@@ -100,7 +104,9 @@ def _inline(step: Step, definition: Any) -> WorkflowDef | None:
             raise MalformedBodyError("workflowDefinition is a text")
         return decode_workflow_def(definition)
     except MalformedBodyError as error:
-        raise EndWorkflow(WorkflowStatus.FAILED, f"The sub-workflow's definition cannot be read: {error}") from error
+        raise EndWorkflow(
+            WorkflowStatus.FAILED, f"The sub-workflow's definition cannot be read: {error}"
+        ) from error
 
 
 def _version(step: Step, source: Source, name: str, version: Any) -> int:
@@ -120,5 +126,3 @@ def _version(step: Step, source: Source, name: str, version: Any) -> int:
 def child_graph(definition: dict[str, Any]) -> Graph:
     """Compile an inline child definition."""
     return compile_definition(decode_workflow_def(definition))
-
-

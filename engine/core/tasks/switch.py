@@ -28,11 +28,13 @@ def script(step: Step, language: str, source: str, bindings: dict[str, Any]) -> 
 
 
 class Switch:
-    def create(self, step: Step, source: Source, mapper: Mapper) -> list[Task]:  # noqa: ARG002
+    def create(self, step: Step, source: Source, mapper: Mapper) -> list[Task]:
         evaluator = source.workflow_task.evaluator_type or ""
         if evaluator != "value-param" and evaluator not in SCRIPT_LANGUAGES:
             raise EndWorkflow(WorkflowStatus.FAILED, f"No evaluator registered for type: {evaluator}")
-        return [new_task(step, source, task_type="SWITCH", task_def_name="SWITCH", status=TaskStatus.IN_PROGRESS)]
+        return [
+            new_task(step, source, task_type="SWITCH", task_def_name="SWITCH", status=TaskStatus.IN_PROGRESS)
+        ]
 
     def run(self, step: Step, task: Task) -> Task | None:
         definition = step.workflow_task(task)
@@ -47,8 +49,12 @@ class Switch:
 
 
 class Decision:
-    def create(self, step: Step, source: Source, mapper: Mapper) -> list[Task]:  # noqa: ARG002
-        return [new_task(step, source, task_type="DECISION", task_def_name="DECISION", status=TaskStatus.IN_PROGRESS)]
+    def create(self, step: Step, source: Source, mapper: Mapper) -> list[Task]:
+        return [
+            new_task(
+                step, source, task_type="DECISION", task_def_name="DECISION", status=TaskStatus.IN_PROGRESS
+            )
+        ]
 
     def run(self, step: Step, task: Task) -> Task | None:
         definition = step.workflow_task(task)
@@ -57,7 +63,9 @@ class Decision:
             return _chosen(step, task, given, given.get(definition.case_value_param or ""))
         outcome = script(step, "javascript", definition.case_expression, given)
         if outcome.error is not None:
-            raise EndWorkflow(WorkflowStatus.FAILED, f"Error while evaluating script: {definition.case_expression}")
+            raise EndWorkflow(
+                WorkflowStatus.FAILED, f"Error while evaluating script: {definition.case_expression}"
+            )
         return _chosen(step, task, given, outcome.value)
 
 

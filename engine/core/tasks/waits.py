@@ -17,7 +17,7 @@ FOR_EVER_SECONDS = 2**31 - 1
 
 
 class Wait:
-    def create(self, step: Step, source: Source, mapper: Mapper) -> list[Task]:  # noqa: ARG002
+    def create(self, step: Step, source: Source, mapper: Mapper) -> list[Task]:
         task = new_task(step, source, task_type="WAIT", task_def_name="WAIT", status=TaskStatus.IN_PROGRESS)
         return [arm(step, task)]
 
@@ -42,7 +42,11 @@ def arm(step: Step, task: Task) -> Task:
             else parse_until_ms(str(until), zone=UTC, find_zone=find_zone)
         )
     except ValueError as error:
-        text = str(error) if duration is not None else f"Invalid/Unsupported Wait Until format.  Provided: {until}"
+        text = (
+            str(error)
+            if duration is not None
+            else f"Invalid/Unsupported Wait Until format.  Provided: {until}"
+        )
         return _refused(step, task, text)
     task = step.put(replace(task, links=replace(task.links, wait_until_ms=due_ms)))
     step.timer(task.id, "wait", max(due_ms, step.now_ms))
@@ -50,10 +54,10 @@ def arm(step: Step, task: Task) -> Task:
 
 
 class Human:
-    def create(self, step: Step, source: Source, mapper: Mapper) -> list[Task]:  # noqa: ARG002
+    def create(self, step: Step, source: Source, mapper: Mapper) -> list[Task]:
         return [new_task(step, source, task_type="HUMAN", status=TaskStatus.IN_PROGRESS)]
 
-    def run(self, step: Step, task: Task) -> Task | None:  # noqa: ARG002
+    def run(self, step: Step, task: Task) -> Task | None:
         return None
 
 
@@ -65,10 +69,10 @@ def find_zone(name: str) -> tzinfo | None:
 
 
 def _callback(step: Step, task: Task, seconds: int) -> Task:
-    return step.put(replace(task, state=replace(task.state, callback_after_seconds=min(seconds, FOR_EVER_SECONDS))))
+    return step.put(
+        replace(task, state=replace(task.state, callback_after_seconds=min(seconds, FOR_EVER_SECONDS)))
+    )
 
 
 def _refused(step: Step, task: Task, reason: str) -> Task:
     return step.put(replace(task, state=replace(task.state, reason_for_incompletion=reason)))
-
-

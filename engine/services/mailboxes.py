@@ -1,0 +1,300 @@
+"""One mailbox per workflow: events that gather while a step is being written are decided together in the next one.
+
+That keeps one server's events for a workflow in order and free of conflicts; between servers the row version decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+
+import structlog
+
+from engine.core import events as ev
+from engine.core.decider import Applied, Decision, decide
+from engine.core.errors import (
+    EngineError,
+    InvariantError,
+    NotFoundError,
+    OutcomeUnknownError,
+    RefusedError,
+    StoreError,
+    VersionConflictError,
+)
+from engine.core.facts import FactsMissingError, Stamp, View
+from engine.core.graph import Graph
+from engine.core.records import Delta
+from engine.core.statuses import WORKFLOW_OPEN
+from engine.ports.system import Chance, Clock
+from engine.services.committer import Committer
+from engine.services.fact_loader import FactLoader
+
+log = structlog.get_logger(__name__)
+
+RESIDENTS_MAX = 5_000
+"""Workflows kept in memory between steps, the least recently used leaving first."""
+TASKS_KEPT_MAX = 512
+"""Tasks of one workflow kept in memory between steps."""
+EVENTS_PER_STEP_MAX = 256
+"""Events decided into one delta."""
+ATTEMPTS_MAX = 20
+"""Conflicts in a row before a step gives up: with one server per workflow there is none."""
+FACT_ROUNDS_MAX = 100_000
+"""Rounds of loading facts for one step; each round of a script-driven loop needs one."""
+
+Committed = Callable[[View, Delta], None]
+
+
+class _Resident:
+    __slots__ = ("busy", "inbox", "view")
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self.inbox: list[tuple[ev.Stamped, asyncio.Future[Applied]]] = []
+        self.busy = False
+
+
+class Mailboxes:
+    def __init__(self, loader: FactLoader, committer: Committer, clock: Clock, chance: Chance) -> None:
+        self._loader = loader
+        self._committer = committer
+        self._clock = clock
+        self._chance = chance
+        self._residents: OrderedDict[str, _Resident] = OrderedDict()
+        self._running: set[asyncio.Task[None]] = set()
+        self._on_commit: list[Committed] = []
+        self.conflicts = 0
+
+    def on_commit(self, hook: Committed) -> None:
+        """Call `hook(view, delta)` after each committed step, in the order of one workflow's steps."""
+        self._on_commit.append(hook)
+
+    async def create(self, workflow_id: str, graph: Graph, event: ev.Start) -> Applied:
+        """Start a workflow. An existing one of that id is left as it is (`changed` is false)."""
+        resident = self._resident(workflow_id)
+        if resident.view.header is None and resident.view.graph is None:
+            resident.view.graph = graph
+        return await self._post(resident, event)
+
+    async def submit(
+        self, workflow_id: str, event: ev.Event, *, restart_graph: Graph | None = None
+    ) -> Applied:
+        """Have an event decided and written.
+
+        Raises:
+            RefusedError: the event does not fit; nothing changed. NotFoundError: no such workflow.
+            StoreError: the store failed; nothing is known to have been written.
+        """
+        resident = self._resident(workflow_id)
+        if restart_graph is not None:
+            resident.view.restart_graph = restart_graph
+        return await self._post(resident, event)
+
+    def graph_of(self, workflow_id: str) -> Graph | None:
+        """The graph of a workflow in memory."""
+        resident = self._residents.get(workflow_id)
+        return None if resident is None else resident.view.graph
+
+    def forget(self, workflow_id: str) -> None:
+        """Drop what is remembered of a workflow (it was removed, or written by somebody else)."""
+        resident = self._residents.get(workflow_id)
+        if resident is not None and not resident.busy and not resident.inbox:
+            del self._residents[workflow_id]
+
+    async def idle(self) -> None:
+        """Wait until every event accepted so far is decided and written."""
+        while self._running:
+            await asyncio.wait(set(self._running))
+
+    # ------------------------------------------------------------------------------------ inside
+    def _resident(self, workflow_id: str) -> _Resident:
+        resident = self._residents.get(workflow_id)
+        if resident is None:
+            resident = self._residents[workflow_id] = _Resident(View(workflow_id))
+            if len(self._residents) > RESIDENTS_MAX:
+                self._evict()
+        else:
+            self._residents.move_to_end(workflow_id)
+        return resident
+
+    def _evict(self) -> None:
+        for workflow_id, resident in list(self._residents.items()):
+            if len(self._residents) <= RESIDENTS_MAX:
+                break
+            if not resident.busy and not resident.inbox:
+                del self._residents[workflow_id]
+
+    async def _post(self, resident: _Resident, event: ev.Event) -> Applied:
+        seed = self._chance.seed()
+        now_ms = self._clock.now_ms()
+        stamp = Stamp(event_id=f"{now_ms:013d}-{seed:016x}", now_ms=now_ms, seed=seed)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Applied] = loop.create_future()
+        resident.inbox.append((ev.Stamped(event=event, stamp=stamp), future))
+        if not resident.busy:
+            resident.busy = True
+            task = loop.create_task(self._drive(resident))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        return await future
+
+    async def _drive(self, resident: _Resident) -> None:
+        try:
+            while resident.inbox:
+                batch = resident.inbox[:EVENTS_PER_STEP_MAX]
+                del resident.inbox[:EVENTS_PER_STEP_MAX]
+                await self._step(resident, batch)
+        finally:
+            resident.busy = False
+
+    async def _step(
+        self, resident: _Resident, batch: list[tuple[ev.Stamped, asyncio.Future[Applied]]]
+    ) -> None:
+        """Decide and write a batch; should the whole be our bug, each event alone, so that one cannot harm the rest."""
+        try:
+            decision = await self._decided(resident, [stamped for stamped, _ in batch])
+        except Exception as error:
+            self._reset(resident)
+            if len(batch) > 1 and not isinstance(error, StoreError):
+                for item in batch:
+                    await self._step(resident, [item])
+                return
+            if not isinstance(error, EngineError):
+                log.exception("step_failed", workflow_id=resident.view.workflow_id)
+                error = InvariantError(f"the step failed: {type(error).__name__}: {error}")
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        for (_, future), outcome in zip(batch, decision.outcomes, strict=True):
+            if future.done():
+                continue
+            if isinstance(outcome, RefusedError):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+
+    async def _decided(self, resident: _Resident, stamped: list[ev.Stamped]) -> Decision:
+        view = resident.view
+        for _ in range(ATTEMPTS_MAX):
+            await self._prepare(view, stamped)
+            decision = await self._decide(view, stamped)
+            if decision.delta is None:
+                return decision
+            result = await self._committer.write(decision.delta)
+            if isinstance(result, VersionConflictError | OutcomeUnknownError):
+                # Not written, or nobody knows: read what is there and decide again; events are idempotent.
+                self.conflicts += 1
+                view = self._reset(resident)
+                continue
+            if isinstance(result, StoreError):
+                raise result
+            assert isinstance(result, int)  # noqa: S101 - the store's contract for a Delta
+            absorb(view, decision, result)
+            for hook in self._on_commit:
+                hook(view, decision.delta)
+            prune(view)
+            return decision
+        raise VersionConflictError(f"workflow {view.workflow_id}: {ATTEMPTS_MAX} conflicts in a row")
+
+    async def _prepare(self, view: View, stamped: list[ev.Stamped]) -> None:
+        starting = isinstance(stamped[0].event, ev.Start)
+        if view.header is None:
+            graph, restart = view.graph, view.restart_graph
+            if not starting or view.row_version:
+                if not await self._loader.header(view):
+                    raise NotFoundError(f"No such workflow found by id: {view.workflow_id}")
+            elif graph is not None and await self._loader.header(view):
+                pass  # it exists already: a repeated start
+            else:
+                view.graph = graph
+                view.all_known = view.open_known = True
+            view.restart_graph = restart
+        lacking = []
+        for item in stamped:
+            task_id = getattr(item.event, "key", None) or getattr(item.event, "task_id", None)
+            if (
+                isinstance(task_id, str)
+                and task_id not in view.tasks
+                and not view.all_known
+                and task_id != "workflow"
+            ):
+                lacking.append(task_id)
+        if lacking:
+            await self._loader.tasks(view, lacking)
+
+    async def _decide(self, view: View, stamped: list[ev.Stamped]) -> Decision:
+        for _ in range(FACT_ROUNDS_MAX):
+            try:
+                return decide(view, stamped)
+            except FactsMissingError as missing:
+                await self._loader.load(view, missing.facts)
+        raise InvariantError(f"workflow {view.workflow_id}: the step asks for facts without end")
+
+    def _reset(self, resident: _Resident) -> View:
+        """Begin again from the store. The graph of a workflow not yet created is kept."""
+        fresh = View(resident.view.workflow_id)
+        if resident.view.row_version == 0:
+            fresh.graph = resident.view.graph
+        resident.view = fresh
+        return fresh
+
+
+def absorb(view: View, decision: Decision, row_version: int) -> None:
+    """Make the view what the store now holds."""
+    delta = decision.delta
+    if delta is None:
+        return
+    view.header, view.row_version, view.graph = delta.header, row_version, decision.graph
+    if delta.input is not None:
+        view.input = delta.input
+    if delta.output is not None:
+        view.output = delta.output
+    if delta.remove_all_tasks:
+        view.tasks.clear()
+        view.latest.clear()
+        view.refs.clear()
+        view.all_known = view.open_known = True
+    for task_id in delta.tasks_removed:
+        view.tasks.pop(task_id, None)
+    if delta.tasks_removed:
+        view.latest.clear()
+        view.refs.clear()
+        for task in sorted(view.tasks.values(), key=lambda t: t.head.seq) if view.all_known else ():
+            view.latest[task.links.base_ref] = view.refs[task.ref] = task.id
+    for task in delta.tasks_changed:
+        view.tasks[task.id] = task
+    for task in delta.tasks_new:
+        view.tasks[task.id] = task
+        view.latest[task.links.base_ref] = task.id
+        view.refs[task.ref] = task.id
+    view.scripts.clear()
+    view.definitions.clear()
+    view.task_defs.clear()
+    view.domains.clear()
+    view.restart_graph = None
+
+
+def prune(view: View) -> None:
+    """Keep memory bounded: ended tasks leave first, and what is gone can be read again."""
+    if view.header is not None and view.header.status not in WORKFLOW_OPEN:
+        view.tasks.clear()
+        view.latest.clear()
+        view.refs.clear()
+        view.all_known = view.open_known = False
+        return
+    excess = len(view.tasks) - TASKS_KEPT_MAX
+    if excess <= 0:
+        return
+    view.all_known = False
+    for task_id in [t.id for t in view.tasks.values() if not t.open][: excess + TASKS_KEPT_MAX // 4]:
+        del view.tasks[task_id]
+    excess = len(view.tasks) - TASKS_KEPT_MAX
+    if excess > 0:
+        view.open_known = False
+        for task_id in list(view.tasks)[: excess + TASKS_KEPT_MAX // 4]:
+            del view.tasks[task_id]
+    kept = view.tasks
+    view.latest = {ref: tid for ref, tid in view.latest.items() if tid in kept}
+    view.refs = {ref: tid for ref, tid in view.refs.items() if tid in kept}

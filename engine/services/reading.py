@@ -1,0 +1,143 @@
+"""Reading executions: wire documents, pages, searches. Nothing here changes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import msgspec
+
+from engine.core.errors import NotFoundError
+from engine.core.records import Task
+from engine.core.search import Clause, SearchQuery, parse_query
+from engine.core.statuses import TaskStatus
+from engine.ports.stores import ExecutionStore, StoredWorkflow, WorkflowRow
+from engine.services.definitions import Definitions
+from engine.services.documents import task_json, workflow_json, workflow_summary
+
+LIST_MAX = 5_000
+"""Executions one list may hold."""
+
+
+class Reading:
+    def __init__(self, store: ExecutionStore, definitions: Definitions) -> None:
+        self._store = store
+        self._definitions = definitions
+
+    async def workflow(self, workflow_id: str, *, include_tasks: bool = True) -> bytes:
+        """The wire's Workflow as JSON bytes. Raises NotFoundError."""
+        row = await self._row(workflow_id)
+        return await self._workflow_json(row, include_tasks=include_tasks)
+
+    async def status(
+        self, workflow_id: str, *, include_output: bool = False, include_variables: bool = False
+    ) -> dict[str, Any]:
+        row = await self._row(workflow_id)
+        shown: dict[str, Any] = {"workflowId": workflow_id, "status": row.header.status}
+        if row.header.correlation_id is not None:
+            shown["correlationId"] = row.header.correlation_id
+        if include_output:
+            shown["output"] = msgspec.json.decode(row.output)
+        if include_variables:
+            shown["variables"] = row.header.variables
+        return shown
+
+    async def task(self, task_id: str) -> bytes:
+        """The wire's Task as JSON bytes. Raises NotFoundError."""
+        task = (await self._store.tasks_by_id([task_id])).get(task_id)
+        if task is None:
+            raise NotFoundError(f"Task not found for taskId: {task_id}")
+        stored = await self._stored(task.head.workflow_instance_id)
+        graph = await self._definitions.frozen(stored.header.definition_hash)
+        entry = (await self._store.entries([task_id])).get(task_id)
+        return task_json(task, graph, entry=entry, header=stored.header)
+
+    async def tasks_page(
+        self,
+        workflow_id: str,
+        *,
+        start: int = 0,
+        count: int = 15,
+        statuses: Collection[TaskStatus] | None = None,
+    ) -> tuple[int, list[bytes]]:
+        """Tasks from position `start`, by seq, and how many there are."""
+        stored = await self._stored(workflow_id)
+        total = await self._store.task_count(workflow_id, statuses)
+        tasks = await self._store.tasks(workflow_id, limit=start + count, statuses=statuses)
+        return total, await self._task_documents(stored, tasks[start:])
+
+    async def search(
+        self, *, query: str, free_text: str, sort: str, start: int, size: int
+    ) -> tuple[int, list[dict[str, Any]]]:
+        """WorkflowSummary objects. Raises InvalidRequestError for a malformed query."""
+        parsed = parse_query(query, free_text=free_text, sort=sort, start=start, size=size)
+        total, rows = await self._store.search(parsed)
+        return total, [workflow_summary(row) for row in rows]
+
+    async def correlated(
+        self, name: str, correlation_ids: Sequence[str], *, include_closed: bool, include_tasks: bool
+    ) -> dict[str, list[bytes]]:
+        found: dict[str, list[bytes]] = {}
+        for correlation_id in correlation_ids:
+            clauses = [
+                Clause(column="name", op="=", values=(name,)),
+                Clause(column="correlation_id", op="=", values=(correlation_id,)),
+            ]
+            if not include_closed:
+                clauses.append(Clause(column="status", op="=", values=("RUNNING",)))
+            query = SearchQuery(clauses=tuple(clauses), sort=(("create_ms", False),), size=LIST_MAX)
+            _, rows = await self._store.search(query)
+            found[correlation_id] = [
+                await self._workflow_json(row, include_tasks=include_tasks) for row in rows
+            ]
+        return found
+
+    async def running(
+        self, name: str, *, version: int | None, start_ms: int | None, end_ms: int | None
+    ) -> list[str]:
+        """Ids of the running executions; with both times, of all created between them."""
+        clauses = [Clause(column="name", op="=", values=(name,))]
+        if start_ms and end_ms:
+            clauses += [
+                Clause(column="create_ms", op=">=", values=(start_ms,)),
+                Clause(column="create_ms", op="<=", values=(end_ms,)),
+            ]
+            if version is not None:
+                clauses.append(Clause(column="version", op="=", values=(version,)))
+        else:
+            clauses.append(Clause(column="status", op="=", values=("RUNNING",)))
+        _, rows = await self._store.search(SearchQuery(clauses=tuple(clauses), size=LIST_MAX))
+        return [row.header.workflow_id for row in rows]
+
+    async def logs(self, task_id: str) -> list[dict[str, Any]]:
+        """TaskExecLog objects {log, taskId, createdTime}."""
+        lines = await self._store.logs(task_id)
+        return [{"log": text, "taskId": task_id, "createdTime": at_ms} for text, at_ms in lines]
+
+    # ------------------------------------------------------------------------------------ inside
+    async def _stored(self, workflow_id: str) -> StoredWorkflow:
+        stored = await self._store.load(workflow_id)
+        if stored is None:
+            raise NotFoundError(f"No such workflow found by id: {workflow_id}")
+        return stored
+
+    async def _row(self, workflow_id: str) -> WorkflowRow:
+        row = await self._store.row(workflow_id)
+        if row is None:
+            raise NotFoundError(f"No such workflow found by id: {workflow_id}")
+        return row
+
+    async def _workflow_json(self, row: WorkflowRow, *, include_tasks: bool) -> bytes:
+        graph = await self._definitions.frozen(row.header.definition_hash)
+        documents: list[bytes] = []
+        if include_tasks:
+            workflow_id = row.header.workflow_id
+            tasks = await self._store.tasks(workflow_id)
+            entries = await self._store.entries_of(workflow_id)
+            documents = [task_json(t, graph, entry=entries.get(t.id), header=row.header) for t in tasks]
+        return workflow_json(row, graph, documents)
+
+    async def _task_documents(self, stored: StoredWorkflow, tasks: Sequence[Task]) -> list[bytes]:
+        graph = await self._definitions.frozen(stored.header.definition_hash)
+        entries = await self._store.entries([task.id for task in tasks])
+        return [task_json(task, graph, entry=entries.get(task.id), header=stored.header) for task in tasks]

@@ -1,0 +1,85 @@
+"""Durable timers and the deadlines of queue entries: fires what is due, and says when to come back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from engine.core import events as ev
+from engine.core.errors import NotFoundError, RefusedError, StoreError
+from engine.core.records import Delta, QueueEntry, Timer
+from engine.ports.stores import ExecutionStore
+from engine.ports.system import Clock
+from engine.services.mailboxes import Mailboxes
+
+log = structlog.get_logger(__name__)
+
+BATCH_MAX = 200
+"""Timers, and deadlines, fired in one call."""
+FRUITLESS_PAUSE_MS = 1_000
+"""How long an entry that led to nothing is left alone, so that it cannot turn the loop into a busy one."""
+
+
+class Timers:
+    def __init__(self, store: ExecutionStore, mailboxes: Mailboxes, clock: Clock) -> None:
+        self._store = store
+        self._mailboxes = mailboxes
+        self._clock = clock
+        self._fruitless: dict[str, int] = {}
+        self._changed: Callable[[int], None] = lambda _: None
+
+    def on_earlier(self, hook: Callable[[int], None]) -> None:
+        """Call `hook(at_ms)` whenever something was written that is due at that instant."""
+        self._changed = hook
+
+    def note(self, at_ms: int) -> None:
+        self._changed(at_ms)
+
+    def committed(self, delta: Delta) -> None:
+        for timer in delta.timers_set:
+            self._changed(timer.due_ms)
+
+    async def fire_due(self) -> int | None:
+        """Fire everything due now, up to a batch of each kind. Gives the next instant to look, None for none."""
+        now_ms = self._clock.now_ms()
+        self._fruitless = {key: until for key, until in self._fruitless.items() if until > now_ms}
+        timers = [
+            t for t in await self._store.due_timers(now_ms, BATCH_MAX) if _key(t) not in self._fruitless
+        ]
+        entries = [
+            e for e in await self._store.due_deadlines(now_ms, BATCH_MAX) if e.task_id not in self._fruitless
+        ]
+        work = [self._timer(timer) for timer in timers] + [self._deadline(entry) for entry in entries]
+        if work:
+            await asyncio.gather(*work)
+            return now_ms
+        next_ms = await self._store.next_instant_ms()
+        if self._fruitless:
+            soonest = min(self._fruitless.values())
+            next_ms = soonest if next_ms is None or next_ms <= now_ms else min(next_ms, soonest)
+        return next_ms
+
+    async def _timer(self, timer: Timer) -> None:
+        await self._fire(_key(timer), timer.workflow_id, ev.TimerFired(key=timer.key, kind=timer.kind))
+
+    async def _deadline(self, entry: QueueEntry) -> None:
+        await self._fire(
+            entry.task_id, entry.workflow_id, ev.DeadlinePassed(task_id=entry.task_id, entry=entry)
+        )
+
+    async def _fire(self, key: str, workflow_id: str, event: ev.Event) -> None:
+        try:
+            applied = await self._mailboxes.submit(workflow_id, event)
+        except NotFoundError:
+            applied = None  # removed meanwhile
+        except (RefusedError, StoreError) as error:
+            log.warning("timer_not_fired", workflow_id=workflow_id, key=key, error=str(error))
+            applied = None
+        if applied is None or not applied.changed:
+            self._fruitless[key] = self._clock.now_ms() + FRUITLESS_PAUSE_MS
+
+
+def _key(timer: Timer) -> str:
+    return f"{timer.workflow_id}/{timer.key}"

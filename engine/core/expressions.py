@@ -26,7 +26,7 @@ WHOLE = "*"  # in `Template.reads_workflow`: the workflow as a whole, or a part 
 
 _SECRETS = "workflow.secrets."
 _ENVIRONMENT = "workflow.env."
-_NEVER_REFS = frozenset({"CPEWF_TASK_ID", "NETFLIX_ENV", "NETFLIX_STACK"})
+SYSTEM_PARAMETERS = frozenset({"CPEWF_TASK_ID", "NETFLIX_ENV", "NETFLIX_STACK"})  # never task references
 
 
 class Scope(Protocol):
@@ -298,7 +298,7 @@ def _reference(path_text: str) -> _Reference:
     reads = _Reads()
     lookup = _read_path(path, reads)
     if path.plain is not None and len(path.plain) == 1 and "$" not in name and "[" not in name:
-        if name in _NEVER_REFS:
+        if name in SYSTEM_PARAMETERS:
             reads.refs.discard(name)
         return _valued(_environment_first(name, lookup), reads)
     if path.indefinite:

@@ -206,22 +206,6 @@ class WorkflowDef(Auditable, frozen=True):
     masked_fields: list[str] = []
 
 
-class StartWorkflowRequest(Record, frozen=True):
-    """What it takes to start a workflow; `input` is None when the caller sent none."""
-
-    name: str = ""
-    version: Int32 | None = None
-    correlation_id: str | None = None
-    input: FreeMap | None = {}
-    task_to_domain: dict[str, str] = {}
-    workflow_def: WorkflowDef | None = None
-    external_input_payload_storage_path: str | None = None
-    priority: Int32 = 0
-    created_by: str | None = None
-    idempotency_key: str | None = None
-    idempotency_strategy: Literal["FAIL", "RETURN_EXISTING", "FAIL_ON_RUNNING"] | None = None
-
-
 R = TypeVar("R", bound=Record)
 Body = bytes | bytearray | memoryview | str | Mapping[str, Any]
 

@@ -1,7 +1,7 @@
-"""Everything this installation can be told: flags, then SHOWRUNNER_* variables, then showrunner.toml, then defaults.
+"""Everything this installation can be told: flags, SHOWRUNNER_* variables, showrunner.toml, defaults.
 
-`ServerSettings` is what the server and the command line read. `WORKER_SETTINGS` documents what the worker processes
-read for themselves; values of showrunner.toml reach them through their environment.
+`ServerSettings` is what the server and the command line read. `WORKER_SETTINGS` documents what the worker
+processes read for themselves; values of showrunner.toml reach them through their environment.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from api.failures import UsageError
 from engine.settings import EngineSettings
 
 PREFIX = "SHOWRUNNER_"
@@ -32,7 +33,7 @@ MASK = "********"
 Source = Literal["flag", "environment", "showrunner.toml", "default"]
 
 
-class SettingsError(Exception):
+class SettingsError(UsageError):
     """A setting cannot be used; the sentence names it and where it comes from."""
 
 
@@ -45,12 +46,11 @@ class ServerSettings(EngineSettings):
     port: int = Field(8080, ge=0, le=65535, description="Port the server listens on; 0 takes a free one.")
     public_url: str = Field(
         "",
-        description="Scheme and host that clients see, as https://video.example; empty: as each request came in.",
+        description="Address that clients see, as https://video.example; empty: that of each request.",
     )
     insecure: bool = Field(
         False,
-        description="Listen on other addresses than loopback without API keys. Anybody who reaches the port may then do "
-        "everything.",
+        description="Listen beyond loopback without API keys: everybody there may do everything.",
     )
     media: Path | None = Field(
         None, description="Media folder shared with the workers; DATA/media when not set."
@@ -67,7 +67,7 @@ class ServerSettings(EngineSettings):
     disk_free_bytes_min: int = Field(
         256 << 20,
         ge=0,
-        description="Bytes an upload leaves free on the media disk (256 MiB): database and workers need room too.",
+        description="Bytes an upload leaves free on the media disk (256 MiB), for database and workers.",
     )
     server: str = Field(
         "http://127.0.0.1:8080", description="URL of the server that workers and the command line talk to."
@@ -200,7 +200,7 @@ def listing(flags: Mapping[str, Any] | None = None) -> list[Setting]:
 
 
 def worker_environment() -> dict[str, str]:
-    """The environment of a worker process: ours, and what the settings file says and our environment does not."""
+    """The environment of a worker process: ours, completed by what the settings file says."""
     from_file = {PREFIX + name.upper(): str(value) for name, value in read_file().items()}
     return {**from_file, **os.environ}
 

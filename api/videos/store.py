@@ -1,7 +1,7 @@
 """Where the product keeps its own rows: videos, idempotency keys, which shipped definitions are registered.
 
 A database file of its own (videos.db), because SQLite lets one connection write at a time: the engine's
-writer commits every step of every workflow, and product rows in the same file would wait behind it and delay it.
+writer commits every step of every workflow; product rows in the same file would wait behind it and delay it.
 Nothing needs one transaction over both: a row is written before its workflow starts, and what a crash leaves
 between the two is picked up at the next start.
 """

@@ -62,6 +62,8 @@ class VideoFacts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     duration_seconds: float = 0.0
     last_frame_seconds: float = 0.0
     claimed_seconds: float | None = None
+    claimed_frames: int | None = None
+    ends_corrupt: bool = False
     keyframe_gap_seconds_max: float = 0.0
     timestamps_missing: int = 0
     timestamp_jumps: int = 0
@@ -243,6 +245,7 @@ def _video(stream: Stream, timing: Timing | None, packets: PacketScan | None) ->
         hdr=_hdr(stream, profile),
         dolby_vision_profile=profile,
         claimed_seconds=_claimed_seconds(stream),
+        claimed_frames=int(stream["nb_frames"]) if "nb_frames" in stream else None,
     )
     if timing is None and packets is not None:
         # Pictures there may be, but not one says when it is shown.
@@ -256,7 +259,7 @@ def _with_timing(facts: VideoFacts, stream: Stream, timing: Timing | None) -> Vi
         start = _seconds(stream.get("start_time")) or 0.0
         return msgspec.structs.replace(
             facts,
-            frames=int(stream.get("nb_frames", 0)),
+            frames=facts.claimed_frames or 0,
             start_seconds=start,
             end_seconds=start + (facts.claimed_seconds or 0.0),
             duration_seconds=facts.claimed_seconds or 0.0,
@@ -278,6 +281,7 @@ def _with_timing(facts: VideoFacts, stream: Stream, timing: Timing | None) -> Vi
         keyframe_gap_seconds_max=timing.keyframe_gap_seconds_max,
         timestamps_missing=timing.missing,
         timestamp_jumps=timing.jumps,
+        ends_corrupt=timing.ends_corrupt,
     )
 
 

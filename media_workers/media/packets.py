@@ -23,7 +23,8 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What the timestamps of one stream say; times in seconds on the file's own clock.
 
     `rate` is the rate of the median frame, tidied; None for a single frame. `end_seconds` is where the last
-    frame ends, after taking `jumps` of the clock out.
+    frame ends, after taking `jumps` of the clock out. `ends_corrupt` when the last packet is incomplete, as in
+    a file that was cut off.
     """
 
     count: int
@@ -39,6 +40,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     missing: int
     jumps: int
     encrypted: bool
+    ends_corrupt: bool
 
 
 class _Packet(msgspec.Struct):
@@ -59,11 +61,13 @@ class _StreamPackets:
         self.key = bytearray()
         self.missing = 0
         self.encrypted = False
+        self.ends_corrupt = False
         self.last_dts: int | None = None
         self.last_duration = 0
         self.steps: list[tuple[int, int]] = []
 
     def add(self, packet: _Packet) -> None:
+        self.ends_corrupt = "C" in packet.flags
         stamp = packet.pts if packet.pts is not None else packet.dts
         if stamp is None:
             self.missing += 1
@@ -163,6 +167,7 @@ class PacketScan:
             missing=stream.missing,
             jumps=len(jumps),
             encrypted=stream.encrypted,
+            ends_corrupt=stream.ends_corrupt,
         )
 
 

@@ -215,9 +215,8 @@ def output_rate(video: VideoFacts, profile: Profile) -> Fraction:
 
 
 def _video_plan(facts: SourceFacts, video: VideoFacts, rate: Fraction) -> VideoPlan:
-    early = video.claimed_seconds is not None and (
-        video.claimed_seconds - video.duration_seconds > ENDS_EARLY_SECONDS
-    )
+    claim = video.claimed_seconds or 0.0
+    early = video.ends_corrupt or claim - video.duration_seconds > ENDS_EARLY_SECONDS
     slack_seconds = video.last_frame_seconds + (1.0 if early or video.timestamp_jumps else 0.0)
     return VideoPlan(
         stream_index=video.index,

@@ -118,6 +118,14 @@ def over_limit(facts: SourceFacts, limits: Limits) -> Verdict | None:
 
 
 def truncated(facts: SourceFacts, limits: Limits) -> Verdict | None:
+    video = facts.video
+    # A fragmented file claims what its fragments add up to: only its last packet tells that there were more.
+    if video and video.ends_corrupt and video.claimed_frames is None and "mp4" in facts.container:
+        return _reject(
+            "truncated",
+            f"The file breaks off after {video.duration_seconds:.1f} seconds.",
+            "Upload the whole file again.",
+        )
     claim, found = _claim_and_found(facts)
     missing = claim - found
     if not facts.scanned or missing <= TRUNCATED_SECONDS_MIN:
@@ -368,7 +376,7 @@ def audio_remapped(track: AudioFacts, facts: SourceFacts) -> Verdict | None:
     if track.layout not in KNOWN_LAYOUTS:
         return _warn(
             "unknown_layout",
-            f"Sound track {track.track + 1} does not name its {track.channels} channels; two of them are used.",
+            f"Sound track {track.track + 1} does not name its {track.channels} channels; two are used.",
         )
     return _normalise("audio_remapped", f"Sound track {track.track + 1} ({track.layout}) is mixed to stereo.")
 

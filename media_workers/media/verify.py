@@ -122,7 +122,8 @@ def _rendition_frames(
         yield error(
             "keyframes",
             name,
-            f"{len(found)} keyframes (at {shown}, ...), planned are {len(grid)}: each {plan.gop_frames} frames",
+            f"{len(found)} keyframes (at {shown}, ...); "
+            f"planned are {len(grid)}, one each {plan.gop_frames} frames",
         )
     time_base = parse_rate(stream.get("time_base")) or Fraction(1)
     timing = packets.timing(index, time_base)

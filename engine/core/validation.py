@@ -115,7 +115,7 @@ def validate_start(name: str | None, priority: int | None, *, path: str = "") ->
 def warnings(
     definition: WorkflowDef, *, path: str = "", js_problem: Callable[[str], str | None] | None = None
 ) -> list[Problem]:
-    """List what an acceptable definition says that can never work; arguments as in `validate_workflow_def`."""
+    """List what an acceptable definition says that can never work; arguments as above."""
     context = Context(js_problem=js_problem or (lambda _source: None))
     known = _reference_names(definition)
     # A dynamic fork makes reference names at run time, so that none can be called unknown.

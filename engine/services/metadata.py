@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -49,11 +49,12 @@ class Metadata:
         """One WorkflowDef as JSON.
 
         Raises:
-            MalformedBodyError: no JSON or a field of the wrong type. InvalidRequestError: all problems at once.
+            MalformedBodyError: no JSON or a field of the wrong type.
+            InvalidRequestError: all problems at once.
             ConflictError: name and version exist and `overwrite` is false.
         """
         definition = decode_workflow_def(body)
-        self._check([definition], "registerWorkflowDef.arg0")
+        self._check({"registerWorkflowDef.arg0": definition})
         now_ms = self._clock.now_ms()
         if overwrite:
             definition = replace(definition, update_time=now_ms)
@@ -63,9 +64,13 @@ class Metadata:
             raise ConflictError(f"Workflow with {definition.name}.{definition.version} already exists!")
 
     async def update_workflows(self, body: bytes) -> list[str]:
-        """A list of WorkflowDefs, upserted; returns their names in order. An invalid one refuses the whole call."""
+        """Upsert a list of WorkflowDefs; returns their names in order. An invalid one refuses the whole call."""
         definitions = decode_workflow_defs(body)
-        self._check(definitions, "updateWorkflowDef.arg0")
+        if not definitions:
+            raise InvalidRequestError(
+                INVALID, (("updateWorkflowDef.arg0", "WorkflowDefList is empty", None),)
+            )
+        self._check({f"updateWorkflowDef.arg0[{i}]": d for i, d in enumerate(definitions)})
         for definition in definitions:
             await self._put(replace(definition, update_time=self._clock.now_ms()), replace_existing=True)
         return [definition.name for definition in definitions]
@@ -73,7 +78,7 @@ class Metadata:
     async def validate_workflow(self, body: bytes) -> list[dict[str, str]]:
         """Warnings {path, message} of an acceptable definition. Raises InvalidRequestError."""
         definition = decode_workflow_def(body)
-        self._check([definition], "validateWorkflowDef.arg0")
+        self._check({"validateWorkflowDef.arg0": definition})
         return [{"path": problem.path, "message": problem.message} for problem in warnings(definition)]
 
     async def workflow_def(self, name: str, version: int | None = None) -> bytes:
@@ -116,14 +121,16 @@ class Metadata:
         self._definitions.forget()
         return written
 
-    def _check(self, definitions: Sequence[WorkflowDef], prefix: str) -> None:
+    def _check(self, definitions: Mapping[str, WorkflowDef]) -> None:
+        """Refuse the call when any definition has a problem; keys are the prefixes of the problems' paths."""
         problems: list[Problem] = []
-        for definition in definitions:
-            problems += validate_workflow_def(definition, js_problem=self._js_problem)
+        for prefix, definition in definitions.items():
+            problems += validate_workflow_def(definition, path=prefix, js_problem=self._js_problem)
             problems += [
                 Problem(
                     path=prefix,
-                    message=f"task type {task.type} of task {task.task_reference_name} is not served by this version",
+                    message=f"task type {task.type} of task {task.task_reference_name} "
+                    "is not served by this version",
                 )
                 for task in collect_tasks(definition)
                 if task.type in NOT_SERVED_YET
@@ -138,6 +145,13 @@ class Metadata:
             raise InvalidRequestError(
                 INVALID, (("registerTaskDef.arg0", "TaskDefList cannot be empty or null", None),)
             )
+        _refuse(
+            [
+                problem
+                for index, definition in enumerate(definitions)
+                for problem in validate_task_def(definition, path=f"registerTaskDef.arg0[{index}]")
+            ]
+        )
         await self._put_tasks(
             [replace(d, create_time=self._clock.now_ms(), update_time=0) for d in definitions]
         )
@@ -145,7 +159,7 @@ class Metadata:
     async def update_task(self, body: bytes) -> None:
         """One TaskDef. Raises NotFoundError."""
         definition = decode_task_def(body)
-        _refuse(validate_task_def(definition))
+        _refuse(validate_task_def(definition, path="updateTaskDef.arg0"))
         existing = await self._store.get_task_def(definition.name)
         if existing is None:
             raise NotFoundError(f"No such task by name {definition.name}")
@@ -173,7 +187,6 @@ class Metadata:
         self._definitions.forget()
 
     async def _put_tasks(self, definitions: Sequence[TaskDef]) -> None:
-        _refuse([problem for definition in definitions for problem in validate_task_def(definition)])
         await self._store.put_task_defs([(definition.name, encode(definition)) for definition in definitions])
         self._definitions.forget()
 

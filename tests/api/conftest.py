@@ -189,10 +189,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running.stop()
 
 
-@pytest.fixture
-def api(server: Server) -> Iterator[Api]:
+@pytest.fixture(scope="session")
+def shared_api(server: Server) -> Iterator[Api]:
     with client_of(server) as client:
         yield client
+
+
+@pytest.fixture
+def api(shared_api: Api) -> Api:
+    """A client with names of its own; the connection is shared."""
+    return Api(shared_api.server, shared_api.http)
 
 
 @pytest.fixture

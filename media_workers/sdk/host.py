@@ -22,6 +22,8 @@ _log = structlog.get_logger(__name__)
 # A result is work already done: it is offered until the lease is long gone.
 REPORT_SECONDS_MIN = 600.0
 REPORT_LEASES = 2
+# So many results may wait for the server beside the work; more of them keep their slots.
+REPORTS_BESIDE_MAX = 8
 WORKFLOW_READ_SECONDS_MAX = 60.0
 # How long a stopping host still waits for polls of its own. A task delivered later comes back by its lease.
 STOP_SECONDS = 0.5
@@ -92,6 +94,7 @@ class WorkerHost:
         self._outage = Outage(client.server_url)
         self._guard = threading.Lock()
         self._runs: dict[str, _Run] = {}
+        self._reporting = 0
         self._idle = threading.Condition(self._guard)
         self._ending = threading.Event()
         self._stop_now = threading.Event()
@@ -191,10 +194,16 @@ class WorkerHost:
         )
         log = _log.bind(task_id=task.task_id, task_type=task.task_type, workflow_id=task.workflow_instance_id)
         log.info("task_started", attempt=task.retry_count, delivery=task.poll_count)
+        freed = False
         try:
             with run.heartbeat:
                 result = run_task(self._workers[task.task_type], context)
                 run.heartbeat.flush_notes()
+                # The work is over: the slot is free before the report, because the report's own answer may
+                # already bring the workflow's next task.
+                freed = self._may_free_early()
+                if freed:
+                    pool.free_slot()
                 if result is not None:
                     self._report(result, run)
             if result is not None:
@@ -205,7 +214,16 @@ class WorkerHost:
             with self._idle:
                 del self._runs[task.task_id]
                 self._idle.notify_all()
-            pool.free_slot()
+                self._reporting -= freed
+            if not freed:
+                pool.free_slot()
+
+    def _may_free_early(self) -> bool:
+        with self._guard:
+            if self._reporting >= REPORTS_BESIDE_MAX:
+                return False
+            self._reporting += 1
+            return True
 
     def _report(self, result: TaskResult, run: _Run) -> None:
         """Offer the result until it is taken, refused for good, or of no use to anybody any more."""

@@ -7,7 +7,7 @@ import structlog
 _log = structlog.get_logger(__name__)
 
 RETRY_MS_FIRST = 250
-RETRY_MS_MAX = 10_000
+RETRY_MS_MAX = 2_000
 DOUBLINGS_MAX = 10
 
 

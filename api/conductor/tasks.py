@@ -262,6 +262,10 @@ async def _update_by_ref(engine: EngineDep, body: bytes, pending: Pending) -> st
     output = decode(_read_object, body)
     if bytes(memoryview(output)[:1]) != b"{":
         raise MalformedBodyError("The request body must be a JSON object, the task's output")
-    return await engine.executions.update_by_ref(
-        pending.workflow_id, pending.ref, status, output, pending.workerid or None
-    )
+    try:
+        return await engine.executions.update_by_ref(
+            pending.workflow_id, pending.ref, status, output, pending.workerid or None
+        )
+    except NotFoundError:
+        # Upstream does not tell an unknown workflow from one without such a task.
+        return None

@@ -64,7 +64,7 @@ class Metadata:
             raise ConflictError(f"Workflow with {definition.name}.{definition.version} already exists!")
 
     async def update_workflows(self, body: bytes) -> list[str]:
-        """Upsert a list of WorkflowDefs; returns their names in order. An invalid one refuses the whole call."""
+        """Upsert a list of WorkflowDefs; returns their names in order. One invalid refuses the whole call."""
         definitions = decode_workflow_defs(body)
         if not definitions:
             raise InvalidRequestError(
@@ -153,7 +153,11 @@ class Metadata:
             ]
         )
         await self._put_tasks(
-            [replace(d, create_time=self._clock.now_ms(), update_time=0) for d in definitions]
+            [
+                # Who created it comes from the server's own context, which knows nobody yet.
+                replace(d, created_by="", create_time=self._clock.now_ms(), update_time=0)
+                for d in definitions
+            ]
         )
 
     async def update_task(self, body: bytes) -> None:

@@ -180,6 +180,7 @@ ROWS = [
     Row("POST", "/api/tasks/update-v2", 500, JSON, json={"taskId": "x", "status": "COMPLETED"}),
     Row("POST", "/api/tasks/{id}/{first}/{result_status}", 200, TEXT, "?workerid=w", json={"x": 1}),
     Row("POST", "/api/tasks/{id}/{nobody}/{result_status}", 200, NONE, json={}),
+    Row("POST", "/api/tasks/{id}/{first}/{result_status}", 200, NONE, json={}, state="unknown"),
     Row("POST", "/api/tasks/{id}/{first}/{bad_status}", 500, JSON, json={}),
     Row("POST", "/api/tasks/{id}/{first}/{result_status}/sync", 200, JSON, json={}),
     Row(

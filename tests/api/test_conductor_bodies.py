@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -123,3 +124,16 @@ def test_names_are_percent_decoded(api: Any) -> None:
     assert polled.json()["workflowInstanceId"] == started.text
     assert polled.json()["workerId"] == "wörker"
     assert api.workflow(started.text)["correlationId"] == "a b+c"
+
+
+@pytest.mark.parametrize("path", ["/api/workflow", "/api/metadata/workflow"])
+def test_client_that_goes_away_half_way(api: Any, path: str) -> None:
+    """Half a body does nothing, and the server goes on."""
+    name = api.define(api.simple("a"))
+    body = f'{{"name":"{name}","input":{{}}}}'
+    with socket.create_connection(api.server.address) as quitter:
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body) + 1}\r\n\r\n"
+        quitter.sendall((head + body).encode())
+
+    assert api.call("GET", "/healthz").status_code == 200
+    assert api.get("/workflow/search", params={"query": f"workflowType={name}"}).json()["totalHits"] == 0

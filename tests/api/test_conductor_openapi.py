@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+
+from api.app import create_app
+from engine.bootstrap import open_engine
+from engine.settings import EngineSettings
 
 pytestmark = pytest.mark.server
 
@@ -64,3 +70,25 @@ def test_errors_are_documented_as_they_are(api: Any) -> None:
 def test_upstream_address_of_the_document(api: Any) -> None:
     """The document is also where upstream's clients look for it."""
     assert api.call("GET", "/api-docs").json() == api.call("GET", "/openapi.json").json()
+
+
+async def test_hot_routes_behave_alike_behind_fastapi(tmp_path: Path) -> None:
+    """The documented routes are real: FastAPI alone answers them as the hot handlers in front of it do."""
+    settings = EngineSettings(data=tmp_path, database="memory://", sqlite_synchronous="NORMAL")
+    task = {"name": "a", "taskReferenceName": "a", "type": "SIMPLE"}
+    async with await open_engine(settings) as engine:
+        transport = httpx.ASGITransport(create_app(engine).fastapi)
+        async with httpx.AsyncClient(base_url="http://server/api", transport=transport) as client:
+            await client.post("/metadata/workflow", json={"name": "w", "tasks": [task]})
+            first = await client.post("/workflow", json={"name": "w"})
+            second = await client.post("/workflow/w", json={})
+            polled = (await client.get("/tasks/poll/a")).json()
+            result = {"workflowInstanceId": first.text, "taskId": polled["taskId"], "status": "COMPLETED"}
+            following = await client.post("/tasks/update-v2", json=result)
+            repeated = await client.post("/tasks", json=result)
+            batch = await client.get("/tasks/poll/batch/a?timeout=0")
+
+    assert following.json()["workflowInstanceId"] == second.text
+    assert (repeated.status_code, repeated.text) == (200, polled["taskId"])
+    assert repeated.headers["content-type"].startswith("text/plain")
+    assert batch.json() == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 pytestmark = pytest.mark.server
 
@@ -67,11 +68,15 @@ def test_product_errors_go_to_the_product(api: Any) -> None:
     assert (answer.status_code, answer.text) == (418, "product: TeapotError")
 
 
-def test_unexpected_error_shows_nothing(api: Any) -> None:
-    """A bug answers 500 with a JSON object that names no more than its kind."""
-    answer = api.call("GET", "/api/v1/broken")
+def test_unexpected_error_is_logged_once_and_shows_nothing(api: Any) -> None:
+    """A bug answers 500 with an object that names no more than its kind; the log has it once, with the id."""
+    with capture_logs() as logs:
+        answer = api.call("GET", "/api/v1/broken", headers={"X-Request-Id": "r-2"})
 
     assert answer.status_code == 500
     assert "ZeroDivisionError" in answer.json()["message"]
     assert "never shown" not in answer.text
     assert "Traceback" not in answer.text
+    [entry] = [entry for entry in logs if entry["event"] == "request_failed"]
+    assert (entry["path"], entry["request_id"]) == ("/api/v1/broken", "r-2")
+    assert "never shown" in entry["traceback"]

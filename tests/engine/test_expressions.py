@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.core.errors import InvalidRequestError
@@ -395,6 +395,7 @@ PIECES = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(JSON.filter(lambda value: "${" not in repr(value)))
 def test_constants_are_themselves(value: Any) -> None:
     """A value without expressions is constant and evaluates to itself."""
@@ -404,6 +405,7 @@ def test_constants_are_themselves(value: Any) -> None:
     assert template.evaluate(Documents()) == value
 
 
+@settings(deadline=None)
 @given(st.lists(PIECES, max_size=25).map("".join))
 def test_arbitrary_text_never_raises(text: str) -> None:
     """Whatever an author writes, evaluation answers something."""
@@ -412,6 +414,7 @@ def test_arbitrary_text_never_raises(text: str) -> None:
     evaluate([text, "${" + text + "}", "${workflow.input." + text + "}", "${a." + text + "}"], tasks=tasks)
 
 
+@settings(deadline=None)
 @given(JSON)
 def test_whole_strings_keep_any_value(value: Any) -> None:
     """A whole-string expression gives the very object that was there."""

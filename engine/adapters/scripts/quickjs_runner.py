@@ -13,7 +13,7 @@ from engine.adapters.scripts import quickjs_worker as worker
 from engine.ports.scripts import ScriptCall, ScriptResult
 
 PROCESSES_MAX = 2
-KILL_AFTER_MS = worker.TIME_LIMIT_MS + 500  # QuickJS stops itself at the limit, nearly always
+KILL_GRACE_MS = 500  # QuickJS stops itself at the limit, nearly always
 ANSWER_BYTES_MAX = 256 * 1024 * 1024
 _CLOSED = "Error evaluating the script `the script runner is closed`"
 _DIED = "Error evaluating the script `the process that ran it ended`"
@@ -26,8 +26,15 @@ class QuickJsRunner:
     counts from when one takes it up.
     """
 
-    def __init__(self, *, processes_max: int = PROCESSES_MAX, kill_after_ms: int = KILL_AFTER_MS) -> None:
-        self._kill_after_s = kill_after_ms / 1000
+    def __init__(
+        self,
+        *,
+        processes_max: int = PROCESSES_MAX,
+        time_limit_ms: int = worker.TIME_LIMIT_MS,
+        kill_grace_ms: int = KILL_GRACE_MS,
+    ) -> None:
+        self._time_limit_ms = time_limit_ms
+        self._kill_after_s = (time_limit_ms + kill_grace_ms) / 1000
         self._free = asyncio.Semaphore(processes_max)
         self._idle: list[asyncio.subprocess.Process] = []
         self._busy: set[asyncio.subprocess.Process] = set()
@@ -49,15 +56,17 @@ class QuickJsRunner:
         """Ask one child; None when it could not answer."""
         if self._closed:
             return None
-        process = self._idle.pop() if self._idle else await _start()
+        process = self._idle.pop() if self._idle else await _start(self._time_limit_ms)
         self._busy.add(process)
         in_step = False
         try:
+            if self._closed:
+                return None
             async with asyncio.timeout(self._kill_after_s):
                 result = await _ask(process, request)
             in_step = True
         except TimeoutError:
-            return ScriptResult(error=worker.TIME_LIMIT_TEXT, timed_out=True)
+            return ScriptResult(error=worker.timeout_text(self._time_limit_ms), timed_out=True)
         except (OSError, EOFError):
             return None
         finally:
@@ -74,7 +83,13 @@ class QuickJsRunner:
         refusal = _refusal(call)
         if refusal is not None:
             return refusal
-        return _result(worker.evaluate(call.source, call.bindings.decode()))
+        interpreter = worker.Interpreter(self._time_limit_ms)
+        try:
+            return _result(worker.evaluate(call.source, call.bindings.decode(), interpreter))
+        except UnicodeDecodeError:
+            return ScriptResult(
+                error="Error evaluating the script `SyntaxError: its input is not valid JSON`"
+            )
 
     def syntax_problem(self, source: str) -> str | None:
         """Read a script without running it; see `ScriptRunner.syntax_problem`."""
@@ -99,10 +114,11 @@ def _result(outcome: worker.Outcome) -> ScriptResult:
     return ScriptResult(value=value, error=error, timed_out=timed_out)
 
 
-async def _start() -> asyncio.subprocess.Process:
+async def _start(time_limit_ms: int) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         str(Path(worker.__file__)),
+        str(time_limit_ms),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,

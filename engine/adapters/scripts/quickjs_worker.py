@@ -19,7 +19,6 @@ import quickjs
 TIME_LIMIT_MS = 4_000
 MEMORY_LIMIT_BYTES = 64 * 1024 * 1024
 STACK_LIMIT_BYTES = 512 * 1024  # well inside the 8 MB a thread has
-TIME_LIMIT_TEXT = f"Script not evaluated within {TIME_LIMIT_MS // 1000} seconds, interrupted."
 EARLY_FACTOR = 64  # more threads than processors of a large machine
 LANGUAGES = frozenset({"javascript", "graaljs"})
 LENGTH = struct.Struct(">I")
@@ -34,49 +33,50 @@ _EXACT_INT_MAX = 2**53
 class Interpreter:
     """A JavaScript interpreter in its initial state, with the limits set; for one script."""
 
-    def __init__(self) -> None:
+    def __init__(self, time_limit_ms: int = TIME_LIMIT_MS) -> None:
+        self.time_limit_ms = time_limit_ms
         self.context = quickjs.Context()
         self.context.set_memory_limit(MEMORY_LIMIT_BYTES)
         self.context.set_max_stack_size(STACK_LIMIT_BYTES)
-        self.context.set_time_limit(TIME_LIMIT_MS / 1000)
+        self.context.set_time_limit(time_limit_ms / 1000)
         # Taken before a script can replace it. The binding's own `Object.json` knows no time limit, and a
         # script's toJSON may loop.
         self.stringify = self.context.eval("JSON.stringify")
 
 
 def evaluate(
-    source: str,
-    bindings: str,
-    *,
-    interpreter: Interpreter | None = None,
-    clock: Callable[[], float] = time.monotonic,
+    source: str, bindings: str, interpreter: Interpreter, *, clock: Callable[[], float] = time.monotonic
 ) -> Outcome:
-    """Evaluate a script in a fresh interpreter.
+    """Evaluate a script.
 
     Args:
         source: JavaScript; the value of its last expression is the result.
         bindings: a JSON object, seen as `$`.
-        interpreter: a fresh one made in advance.
+        interpreter: a fresh one; it is used up.
         clock: seconds, to tell a real timeout from a script that imitates its error.
 
     Returns:
         the JSON value, the error or None, and whether the error is a timeout.
     """
-    fresh = interpreter or Interpreter()
     started = clock()
     try:
-        fresh.context.set("$", fresh.context.parse_json(bindings))
-        return _converted(fresh.context.eval(source), fresh), None, False
+        interpreter.context.set("$", interpreter.context.parse_json(bindings))
+        return _converted(interpreter.context.eval(source), interpreter), None, False
     except (quickjs.JSException, quickjs.StackOverflow) as error:
         text = str(error)
-        interrupted = text.startswith("InternalError: interrupted")
         # The limit is one of processor time, of all threads together: it may come early, never at once.
-        if interrupted and (clock() - started) * 1000 >= TIME_LIMIT_MS / EARLY_FACTOR:
-            return None, TIME_LIMIT_TEXT, True
+        soonest_ms = interpreter.time_limit_ms / EARLY_FACTOR
+        if text.startswith("InternalError: interrupted") and (clock() - started) * 1000 >= soonest_ms:
+            return None, timeout_text(interpreter.time_limit_ms), True
         return None, _worded(text), False
     except (TypeError, ValueError, RecursionError, MemoryError):
         # A bigint or a text with half a character: values that JSON does not have.
         return None, _worded("TypeError: the result cannot be written as JSON"), False
+
+
+def timeout_text(time_limit_ms: int) -> str:
+    """Word a timeout as clients know it."""
+    return f"Script not evaluated within {time_limit_ms / 1000:g} seconds, interrupted."
 
 
 def syntax_problem(source: str) -> str | None:
@@ -92,20 +92,20 @@ def syntax_problem(source: str) -> str | None:
     return None
 
 
-def serve(requests: BinaryIO, answers: BinaryIO) -> None:
+def serve(requests: BinaryIO, answers: BinaryIO, time_limit_ms: int) -> None:
     """Answer requests until the input ends; the next interpreter is made while nobody waits."""
     decode = msgspec.json.Decoder(tuple[str, msgspec.Raw]).decode
-    interpreter = Interpreter()
+    interpreter = Interpreter(time_limit_ms)
     while (head := requests.read(LENGTH.size)) and len(head) == LENGTH.size:
         body = requests.read(LENGTH.unpack(head)[0])
         try:
             source, bindings = decode(body)
-            outcome = evaluate(source, bytes(bindings).decode(), interpreter=interpreter)
+            outcome = evaluate(source, bytes(bindings).decode(), interpreter)
         except ValueError:
             outcome = (None, _worded("SyntaxError: the script or its input is not valid JSON"), False)
         answers.write(frame(outcome))
         answers.flush()
-        interpreter = Interpreter()
+        interpreter = Interpreter(time_limit_ms)
 
 
 def frame(document: Any) -> bytes:
@@ -144,7 +144,7 @@ def _worded(text: str) -> str:
 def main() -> None:
     # The parent ends this process by closing its input; a Ctrl-C is the parent's to handle.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    serve(sys.stdin.buffer, sys.stdout.buffer)
+    serve(sys.stdin.buffer, sys.stdout.buffer, int(sys.argv[1]))
 
 
 if __name__ == "__main__":

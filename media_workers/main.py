@@ -1,5 +1,6 @@
 """The worker's command line: run, plan, doctor, types."""
 
+import contextlib
 import os
 import re
 import secrets
@@ -9,6 +10,7 @@ import socket
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -144,12 +146,8 @@ def plan(
         _fail(f"there is no file {file}", EXIT_USAGE)
     try:
         chosen = profile_for(profile, _json_object(overrides))
-        with tempfile.TemporaryDirectory(prefix="showrunner-plan-") as folder:
-            found = inspect_source(
-                _lone_context(Path(folder), _binaries(settings)),
-                file.resolve(),
-                audio_only_allowed=chosen.audio_only_allowed,
-            )
+        with _lone_context(_binaries(settings)) as context:
+            found = inspect_source(context, file.resolve(), audio_only_allowed=chosen.audio_only_allowed)
         report = PlanReport(source=found.facts, verdicts=found.verdicts, plan=plan_title(found.facts, chosen))
     except TaskRejected as refused:
         if as_json:
@@ -298,27 +296,32 @@ def _worker_id() -> str:
     return f"{host}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
-def _lone_context(folder: Path, tools: Binaries) -> TaskContext:
-    """A context for work outside any workflow, in a folder of its own."""
+@contextlib.contextmanager
+def _lone_context(tools: Binaries) -> Iterator[TaskContext]:
+    """A context for work outside any workflow, in a folder of its own that disappears."""
 
     def no_workflow() -> Workflow:
         raise TaskFailed("server_unavailable", "there is no workflow here")
 
-    return TaskContext(
-        task=Task(
-            task_id="local", task_type="local", workflow_instance_id="local", status=TaskStatus.IN_PROGRESS
-        ),
-        worker_id="local",
-        resources=Resources(
-            storage=LocalStorage(folder / "media", writer="local"),
-            scratch=Scratch(folder / "scratch", "local"),
-            binaries=tools,
-        ),
-        cancellation=Cancellation(),
-        tell=lambda _progress: None,
-        note=lambda _text: None,
-        fetch_workflow=no_workflow,
-    )
+    with (
+        tempfile.TemporaryDirectory(prefix="showrunner-plan-") as name,
+        contextlib.closing(LocalStorage(Path(name) / "media", writer="local")) as storage,
+        contextlib.closing(Scratch(Path(name) / "scratch", "local")) as scratch,
+    ):
+        yield TaskContext(
+            task=Task(
+                task_id="local",
+                task_type="local",
+                workflow_instance_id="local",
+                status=TaskStatus.IN_PROGRESS,
+            ),
+            worker_id="local",
+            resources=Resources(storage=storage, scratch=scratch, binaries=tools),
+            cancellation=Cancellation(),
+            tell=lambda _progress: None,
+            note=lambda _text: None,
+            fetch_workflow=no_workflow,
+        )
 
 
 def _encoder_checks(tools: Binaries) -> list[dict[str, object]]:

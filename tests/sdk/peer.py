@@ -24,7 +24,7 @@ class Peer:
         self.polls: list[str] = []
         self.refuse_update: int | None = None
         self.down = False
-        self._server = _QuietServer(("127.0.0.1", port), _handler(self))
+        self._server = _QuietServer(("127.0.0.1", port), type("Handler", (_Handler,), {"peer": self}))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
@@ -122,77 +122,69 @@ class _QuietServer(ThreadingHTTPServer):
         """Clients that go away are part of the tests."""
 
 
-def _handler(peer: Peer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = -1  # one write an answer, or the kernel waits for company
+class _Handler(BaseHTTPRequestHandler):
+    peer: Peer
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # one write an answer, or the kernel waits for company
 
-        def do_GET(self) -> None:
-            if self._dropped():
-                return
-            parts = urlsplit(self.path)
-            path, query = parts.path.split("/")[1:], parse_qs(parts.query)
-            match path:
-                case ["api", "tasks", "poll", "batch", kind]:
-                    timeout_ms = int(query.get("timeout", ["100"])[0])
-                    if timeout_ms > 5000:
-                        self._answer(
-                            400, {"message": "Long Poll Timeout value cannot be more than 5 seconds"}
-                        )
-                        return
-                    tasks = peer.poll(
-                        kind, query["workerid"][0], int(query.get("count", ["1"])[0]), timeout_ms / 1000
-                    )
-                    if not self._dropped():
-                        self._answer(200, tasks)
-                case ["api", "tasks", task_id]:
-                    with peer.changed:
-                        task = peer.tasks.get(task_id)
-                    self._answer(
-                        200 if task else 404, task or {"message": f"Task not found for taskId: {task_id}"}
-                    )
-                case ["api", "workflow", workflow_id]:
-                    workflow = peer.workflows.get(workflow_id)
-                    self._answer(200 if workflow else 404, workflow or {"message": "no workflow"})
-                case _:
-                    self._answer(404, {"message": "no such path"})
+    def do_GET(self) -> None:
+        if self._dropped():
+            return
+        parts = urlsplit(self.path)
+        path, query = parts.path.split("/")[1:], parse_qs(parts.query)
+        match path:
+            case ["api", "tasks", "poll", "batch", kind]:
+                timeout_ms = int(query.get("timeout", ["100"])[0])
+                if timeout_ms > 5000:
+                    self._answer(400, {"message": "Long Poll Timeout value cannot be more than 5 seconds"})
+                    return
+                tasks = self.peer.poll(
+                    kind, query["workerid"][0], int(query.get("count", ["1"])[0]), timeout_ms / 1000
+                )
+                if not self._dropped():
+                    self._answer(200, tasks)
+            case ["api", "tasks", task_id]:
+                with self.peer.changed:
+                    task = self.peer.tasks.get(task_id)
+                self._answer(
+                    200 if task else 404, task or {"message": f"Task not found for taskId: {task_id}"}
+                )
+            case ["api", "workflow", workflow_id]:
+                workflow = self.peer.workflows.get(workflow_id)
+                self._answer(200 if workflow else 404, workflow or {"message": "no workflow"})
+            case _:
+                self._answer(404, {"message": "no such path"})
 
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length", "0")))
-            if self._dropped():
-                return
-            match urlsplit(self.path).path.split("/")[1:]:
-                case ["api", "tasks"]:
-                    result = cast("Json", json.loads(body))
-                    status = peer.update(result)
-                    self._answer(
-                        status, result["taskId"] if status == 200 else {"message": f"refused {status}"}
-                    )
-                case ["api", "tasks", task_id, "log"]:
-                    with peer.changed:
-                        peer.logs.setdefault(task_id, []).append(body.decode())
-                    self._answer(200, None)
-                case _:
-                    self._answer(404, {"message": "no such path"})
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length", "0")))
+        if self._dropped():
+            return
+        match urlsplit(self.path).path.split("/")[1:]:
+            case ["api", "tasks"]:
+                result = cast("Json", json.loads(body))
+                status = self.peer.update(result)
+                self._answer(status, result["taskId"] if status == 200 else {"message": f"refused {status}"})
+            case ["api", "tasks", task_id, "log"]:
+                with self.peer.changed:
+                    self.peer.logs.setdefault(task_id, []).append(body.decode())
+                self._answer(200, None)
+            case _:
+                self._answer(404, {"message": "no such path"})
 
-        def _dropped(self) -> bool:
-            if peer.down:
-                self.close_connection = True
-            return peer.down
+    def _dropped(self) -> bool:
+        if self.peer.down:
+            self.close_connection = True
+        return self.peer.down
 
-        def _answer(self, status: int, document: object) -> None:
-            body = b"" if document is None else json.dumps(document).encode()
-            if isinstance(document, str):
-                body = document.encode()
-            self.send_response(status)
-            self.send_header(
-                "content-type", "text/plain" if isinstance(document, str) else "application/json"
-            )
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def _answer(self, status: int, document: object) -> None:
+        body = b"" if document is None else json.dumps(document).encode()
+        if isinstance(document, str):
+            body = document.encode()
+        self.send_response(status)
+        self.send_header("content-type", "text/plain" if isinstance(document, str) else "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            """Quiet."""
-
-    return Handler
+    def log_message(self, *_: object) -> None:
+        """Quiet."""

@@ -108,14 +108,6 @@ def apply_input_template(evaluated: Mapping[str, Any], template: Mapping[str, An
     return {key: template.get(key) if value is None else value for key, value in evaluated.items()}
 
 
-def expressions_in(text: str) -> Iterator[str]:
-    """List what stands between `${` and `}`, also of expressions inside others; escapes are skipped."""
-    for piece in _split(text):
-        if isinstance(piece, _Hole):
-            yield piece.inside
-            yield from expressions_in(piece.inside)
-
-
 @dataclass(frozen=True, slots=True)
 class _Hole:
     inside: str

@@ -12,7 +12,6 @@ from engine.core.expressions import (
     WHOLE,
     apply_input_template,
     compile_template,
-    expressions_in,
     merge_input_template,
 )
 from engine.core.jsonpath import PATH_CHARS_MAX
@@ -346,11 +345,6 @@ def test_input_templates() -> None:
     found = apply_input_template(evaluate(merged), template)
 
     assert found == {"y": 5, "n": None, "x": 7, "z": "z"}
-
-
-def test_expressions_in_lists_inner_ones() -> None:
-    """The expressions of a text are listed with those inside them; escapes are not among them."""
-    assert list(expressions_in("$${no} ${a.${b}} ${c")) == ["a.${b}", "b"]
 
 
 JSON = st.recursive(

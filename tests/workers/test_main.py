@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import structlog
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from media_workers.main import app
 from media_workers.procs.binaries import Binaries
@@ -27,12 +27,12 @@ from tests.workers.conftest import make_clip
 pytestmark = pytest.mark.media
 
 
-def cli(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
-    return subprocess.run(
-        [sys.executable, "-m", "media_workers", *args],
-        cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+def cli(*args: str, cwd: Path) -> Result:
+    """Run a command in this process, in a folder."""
+    with contextlib.chdir(cwd):
+        result = CliRunner().invoke(app, args)
+    structlog.reset_defaults()  # the command sent the log to the runner's stderr, which is gone now
+    return result
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def test_doctor_finds_the_tools(tmp_path: Path) -> None:
     report = json.loads(result.stdout)
     checks = {item["check"]: item for item in report["checks"]}
     assert {"ffmpeg", "ffprobe", "packager", "encoder libx264", "encoder aac"} <= set(checks)
-    assert result.returncode == (0 if report["ok"] else 1)
+    assert result.exit_code == (0 if report["ok"] else 1)
 
 
 def test_doctor_misses_a_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +69,7 @@ def test_doctor_misses_a_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     result = cli("doctor", "--json", cwd=tmp_path)
 
-    assert result.returncode == 1
+    assert result.exit_code == 1
     assert "/nowhere/ffmpeg" in result.stdout
     assert "Traceback" not in result.stderr
 
@@ -96,15 +96,11 @@ def test_plan_prints_the_ladder(clip: Path, tmp_path: Path) -> None:
         (["run", "--concurrency", "0"], "concurrency", 2),
     ],
 )
-def test_errors_are_one_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: list[str], said: str, code: int
-) -> None:
+def test_errors_are_one_sentence(tmp_path: Path, args: list[str], said: str, code: int) -> None:
     """Bad input ends with one sentence and the right exit code."""
-    monkeypatch.chdir(tmp_path)
     (tmp_path / "text.mp4").write_text("I am no video." * 50)
 
-    result = CliRunner().invoke(app, args)
-    structlog.reset_defaults()  # the command had the log go to the runner's stderr, which is gone now
+    result = cli(*args, cwd=tmp_path)
 
     assert result.exit_code == code
     assert said in result.stderr
@@ -113,7 +109,7 @@ def test_errors_are_one_sentence(
 
 def test_types_lists_all() -> None:
     """`types` names every task type with its class."""
-    result = CliRunner().invoke(app, ["types", "--json"])
+    result = cli("types", "--json", cwd=Path.cwd())
     listed = {item["type"]: item["class"] for item in json.loads(result.stdout)}
 
     assert listed["media_encode"] == "cpu-large"

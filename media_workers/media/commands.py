@@ -150,6 +150,9 @@ def poster_args(ffmpeg_path: str, plan: Plan, *, source: str, target: str, at_se
     # A seek may land between keyframes: start so early that a whole group lies before the wanted picture.
     seek = max(0.0, wanted - stills.preroll_seconds)
     picture = _deinterlaced(_picture(source, video, seek_seconds=seek), video)
+    # On a grid and with its end drawn out, a picture that stands for long is there at any moment.
+    picture = picture.filter("fps", fps=plan.frame_rate, eof_action="pass")
+    picture = picture.filter("tpad", stop=video.pad_frames_max, stop_mode="clone")
     picture = picture.filter("trim", start=round(wanted - seek, 6))
     picture = _to_delivery(picture, video, stills.poster_width, stills.poster_height)
     picture = picture.filter("thumbnail", n=POSTER_CANDIDATES)

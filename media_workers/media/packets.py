@@ -1,7 +1,6 @@
 """Packet timestamps of a file, folded line by line so that a twelve-hour source fits in memory."""
 
 from array import array
-from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 from statistics import median_low
@@ -23,8 +22,8 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What the timestamps of one stream say; times in seconds on the file's own clock.
 
     `rate` is the rate of the median frame, tidied; None for a single frame. `end_seconds` is where the last
-    frame ends, after taking `jumps` of the clock out. `ends_corrupt` when the last packet is incomplete, as in
-    a file that was cut off.
+    frame ends, after taking `jumps` of the clock out. `ends_corrupt` when the last packet is incomplete, as
+    in a file that was cut off.
     """
 
     count: int
@@ -52,43 +51,49 @@ class _Packet(msgspec.Struct):
 
 
 class _StreamPackets:
-    """Timestamps of one stream in file order, in ticks. `shown` marks those that are presentation times."""
+    """Timestamps of one stream in file order, in ticks."""
 
     def __init__(self) -> None:
-        self.stamps: array[int] = array("q")
+        self.pts: array[int] = array("q")
+        self.dts: array[int] = array("q")
         self.durations: array[int] = array("q")
-        self.shown = bytearray()
         self.key = bytearray()
+        self.all_shown = True
+        self.first_shown: int | None = None
         self.missing = 0
         self.encrypted = False
         self.ends_corrupt = False
-        self.last_dts: int | None = None
-        self.last_duration = 0
         self.steps: list[tuple[int, int]] = []
 
     def add(self, packet: _Packet) -> None:
         self.ends_corrupt = "C" in packet.flags
-        stamp = packet.pts if packet.pts is not None else packet.dts
-        if stamp is None:
+        shown, decoded = packet.pts, packet.dts
+        if shown is None and decoded is None:
             self.missing += 1
             return
-        dts = packet.dts if packet.dts is not None else stamp
-        if self.last_dts is not None and len(self.steps) < JUMPS_KEPT_MAX:
-            step = dts - self.last_dts
-            if step < 0 or step > self.last_duration * 2 > 0:
-                self.steps.append((len(self.stamps), step - self.last_duration))
-        self.last_dts, self.last_duration = dts, packet.duration
-        self.stamps.append(stamp)
+        if shown is None:
+            self.all_shown = False
+        elif self.first_shown is None or shown < self.first_shown:
+            self.first_shown = shown
+        pts = shown if shown is not None else decoded
+        dts = decoded if decoded is not None else shown
+        if pts is None or dts is None:
+            return
+        if self.dts and len(self.steps) < JUMPS_KEPT_MAX:
+            step, duration = dts - self.dts[-1], self.durations[-1]
+            if step < 0 or step > duration * 2 > 0:
+                self.steps.append((len(self.dts), step - duration))
+        self.pts.append(pts)
+        self.dts.append(dts)
         self.durations.append(packet.duration)
-        self.shown.append(packet.pts is not None)
         self.key.append("K" in packet.flags)
 
-    def order(self, stamps: Sequence[int]) -> list[int]:
-        """Packets in presentation order; without those that have a decode time only, unless most are so."""
-        usable = range(len(stamps))
-        if 2 * sum(self.shown) >= len(stamps):
-            return sorted((packet for packet in usable if self.shown[packet]), key=stamps.__getitem__)
-        return sorted(usable, key=stamps.__getitem__)
+    def stamps(self) -> "array[int]":
+        """Presentation times; where some packets have none, decode times counted from the first picture."""
+        if self.all_shown or not self.dts:
+            return self.pts
+        shift = self.first_shown - min(self.dts) if self.first_shown is not None else 0
+        return array("q", (dts + shift for dts in self.dts))
 
 
 class PacketScan:
@@ -115,14 +120,15 @@ class PacketScan:
     def count(self, index: int) -> int:
         """Packets of a stream, those without timestamps included."""
         stream = self._streams.get(index)
-        return len(stream.stamps) + stream.missing if stream else 0
+        return len(stream.pts) + stream.missing if stream else 0
 
     def keyframes(self, index: int) -> list[int]:
         """Positions of the keyframes in presentation order, counted from 0."""
         stream = self._streams.get(index)
         if stream is None:
             return []
-        order = stream.order(stream.stamps)
+        stamps = stream.stamps()
+        order = sorted(range(len(stamps)), key=stamps.__getitem__)
         return [position for position, packet in enumerate(order) if stream.key[packet]]
 
     def timing(self, index: int, time_base: Fraction, *, spliced: bool = False) -> Timing | None:
@@ -135,22 +141,17 @@ class PacketScan:
                 a jump of the clock is no pause.
         """
         stream = self._streams.get(index)
-        if stream is None or not stream.stamps:
+        if stream is None or not stream.pts:
             return None
         jumps = _jumps(stream, time_base) if spliced else []
-        stamps = _without_jumps(stream.stamps, jumps)
-        order = stream.order(stamps)
-        # Packets known by their decode time alone leave holes that say nothing about the rate.
-        holes = len(stamps) - len(order)
-        steps = sorted(stamps[later] - stamps[earlier] for earlier, later in pairwise(order))
-        steps = steps[: max(1, len(steps) - holes)] if holes else steps
+        stamps = _without_jumps(stream.stamps(), jumps)
+        order = sorted(range(len(stamps)), key=stamps.__getitem__)
+        steps = [stamps[later] - stamps[earlier] for earlier, later in pairwise(order)]
         near = _near_median(steps)
         steady = Fraction(sum(near), len(near)) if near else Fraction(0)
         first, last = order[0], order[-1]
         last_ticks = stream.durations[last] or round(steady)
         end = stamps[last] + last_ticks
-        if holes:
-            end = max(end, stamps[first] + round(len(stamps) * steady))
         key_ticks = [stamps[packet] for packet in order if stream.key[packet]]
         gaps = [later - earlier for earlier, later in pairwise([*key_ticks, end])]
         return Timing(
@@ -194,13 +195,13 @@ def _jumps(stream: _StreamPackets, time_base: Fraction) -> list[tuple[int, int]]
     return [(position, step) for position, step in stream.steps if abs(step) > threshold]
 
 
-def _without_jumps(pts: "array[int]", jumps: list[tuple[int, int]]) -> "array[int]":
+def _without_jumps(stamps: "array[int]", jumps: list[tuple[int, int]]) -> "array[int]":
     if not jumps:
-        return pts
-    joined = array("q", pts)
+        return stamps
+    joined = array("q", stamps)
     for number, (position, _) in enumerate(jumps):
         shift = sum(step for _, step in jumps[: number + 1])
-        end = jumps[number + 1][0] if number + 1 < len(jumps) else len(pts)
+        end = jumps[number + 1][0] if number + 1 < len(jumps) else len(stamps)
         for packet in range(position, end):
-            joined[packet] = pts[packet] - shift
+            joined[packet] = stamps[packet] - shift
     return joined

@@ -22,6 +22,9 @@ PQ = (
     "format=gbrpf32le,zscale=p=bt2020:t=smpte2084:m=bt2020nc:r=tv,format=yuv420p10le"
 )
 
+# Every frame is one flat grey, told apart from its neighbours by far: which frame is where can be read off.
+GREY = "color=s=160x98:r={rate}:d=2,geq=lum='16+mod(N*37,200)':cb=128:cr=128"
+
 # One line of FFmpeg arguments a clip; "{other}" stands for the path of another clip.
 RECIPES: dict[str, str] = {
     "plain.mp4": f"-f lavfi -i testsrc2=s=320x240:r=25:d=2 {X264}",
@@ -75,7 +78,17 @@ RECIPES: dict[str, str] = {
     "fast_start.mp4": f"-f lavfi -i testsrc2=s=320x180:r=25:d=2 {X264} -g 10 -movflags +faststart",
     "fragmented.mp4": "-i {fast_start.mp4} -c copy -movflags frag_keyframe+empty_moov",
     "one_frame.mp4": f"-f lavfi -i testsrc2=s=160x90:r=25 -frames:v 1 {X264}",
-    "huge.mov": "-f lavfi -i color=s=15000x15000:r=25 -frames:v 1 -c:v png",
+    "huge.mov": "-f lavfi -i color=s=16000x100:r=25 -frames:v 1 -c:v png",
+    "grey.ts": f"-f lavfi -i {GREY.format(rate=25)} -c:v libx264 -preset fast -bf 3 -g 12 -f mpegts",
+    "grey.mpg": f"-f lavfi -i {GREY.format(rate=25)} -vf scale=160:97 -q:v 2 -c:v mpeg2video -bf 2 -f vob",
+    "grey.mp4": f"-f lavfi -i {GREY.format(rate='30000/1001')} -c:v libx264 -preset fast -bf 2",
+    "grey.mkv": "-i {grey.mp4} -c copy",
+    "grey_vfr.mp4": (
+        f"-f lavfi -i {GREY.format(rate=30)} -vf select='not(eq(mod(n,7),3))' -fps_mode vfr {X264}"
+    ),
+    "grey_interlaced.mpg": (
+        f"-f lavfi -i {GREY.format(rate=25)} -vf setfield=tff -c:v mpeg2video -q:v 2 -flags +ildct+ilme"
+    ),
     "long.mp4": (
         f"-f lavfi -i testsrc2=s=480x360:r=30000/1001:d=7 {SINE.format(seconds=7)} {X264} -c:a aac "
         "-metadata:s:a language=fra"
@@ -133,16 +146,23 @@ def probe(tools: Binaries) -> Callable[[Path], Probed]:
 
 
 @pytest.fixture(scope="session")
-def frame_hashes(tools: Binaries) -> Callable[..., list[str]]:
-    """One hash a decoded frame, in order; `filters` are applied to the picture first."""
+def greys(tools: Binaries) -> Callable[[Path], list[int]]:
+    """The mean luma of every decoded frame, in order."""
 
-    def hashes(path: Path, filters: str = "null") -> list[str]:
-        argv = [tools.ffmpeg, "-loglevel", "error", "-i", str(path), "-vf", filters]
-        argv += ["-fps_mode", "passthrough", "-f", "framemd5", "-"]
-        lines = run(argv, limits=LIMITS).check("hash").stdout.decode().splitlines()
-        return [line.rsplit(",", 1)[-1].strip() for line in lines if not line.startswith("#")]
+    def lumas(path: Path) -> list[int]:
+        argv = [
+            tools.ffmpeg,
+            "-loglevel",
+            "error",
+            "-i",
+            str(path),
+            "-vf",
+            "scale=1:1:flags=area,format=gray",
+        ]
+        argv += ["-fps_mode", "passthrough", "-f", "rawvideo", "-"]
+        return list(run(argv, limits=LIMITS).check("decode").stdout)
 
-    return hashes
+    return lumas
 
 
 @pytest.fixture

@@ -393,11 +393,14 @@ def _rerun(step: Step, event: ev.Rerun) -> Applied:
 
 
 def _child_revived(step: Step, event: ev.ChildRevived) -> Applied:
-    changed = operations.child_revived(step, event.task_id, event.child_id)
-    if changed:
-        arm_workflow_timeout(step)
-        operations.tell_parent(step)
-    return Applied(changed=changed)
+    wanted = operations.child_revived(step, event.task_id, event.child_id)
+    if wanted is None:
+        return Applied(changed=False)
+    arm_workflow_timeout(step)
+    if step.header.status is WorkflowStatus.RUNNING:
+        advance(step, wanted)
+    operations.tell_parent(step)
+    return Applied(changed=True)
 
 
 def _skip(step: Step, event: ev.SkipTask) -> Applied:

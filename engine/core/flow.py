@@ -47,7 +47,8 @@ def advance(step: Step, wanted: Sequence[Wanted]) -> None:
                 created += map_source(step, source_of(step.graph.nodes[item.ref], item.place))
         for task in created:
             following += _run(step, task)
-        todo = following
+        todo = step.later + following
+        step.later = []
     if step.header.open == 0 and not step.header.pending:
         _complete(step)
 

@@ -125,7 +125,7 @@ def rerun_from(step: Step, event: ev.Rerun) -> list[Wanted]:
     task = step.put(replace(task, head=head, output=EMPTY_OBJECT), head=True)
     task = _set_going(step, task)
     wanted = _rebuild(step)
-    return wanted + run_rearmed(step, step.task(task.id))
+    return wanted + _run_each(step, [task])
 
 
 # ------------------------------------------------------------------------------------------------ retry
@@ -161,22 +161,35 @@ def retry(step: Step) -> list[Wanted]:
                 new_attempt(step, task, delay_seconds=0, delay_ms=0, keep_reason=False, executed=True)
             )
     wanted = _rebuild(step)
+    return wanted + _run_each(step, going)
+
+
+def _run_each(step: Step, going: list[Task]) -> list[Wanted]:
+    """Run what ends by itself among tasks just set going; loops and joins were seen to by the rebuild."""
+    wanted: list[Wanted] = []
     for task in going:
         current = step.known(task.id)
-        if current is not None:
+        if current is not None and current.head.task_type not in IN_PLACE_TYPES:
             wanted += run_rearmed(step, current)
     return wanted
 
 
-def child_revived(step: Step, task_id: str, child_id: str) -> bool:
-    """A child runs again: so must this workflow, unless the task no longer counts. Gives whether anything changed."""
+def child_revived(step: Step, task_id: str, child_id: str) -> list[Wanted] | None:
+    """A child runs again: so must this workflow, unless the task no longer counts (then None)."""
     header = step.header
     task = step.task(task_id)
     if task.state.retried or task.state.sub_workflow_id != child_id or step.workflow_task(task).optional:
-        return False
-    if task.open and header.status in WORKFLOW_OPEN:
-        return False
+        return None
+    if task.status in TASK_SUCCESSFUL:
+        return None  # what the child gave was taken up already; running it again is its own affair
+    if header.status in WORKFLOW_OPEN:
+        if task.id not in header.unprocessed:
+            return None
+        header.unprocessed.remove(task.id)
+        step.revive(task, TaskStatus.IN_PROGRESS, reason_for_incompletion=UNSET, subworkflow_changed=True)
+        return []
     tasks = _whole_list(step)
+    going: list[Task] = []
     _run_again(step)
     header.failed_refs, header.failed_names, header.failed_seen = [], [], {}
     for item in tasks:
@@ -188,9 +201,8 @@ def child_revived(step: Step, task_id: str, child_id: str) -> bool:
             step.revive(item, TaskStatus.IN_PROGRESS, reason_for_incompletion=UNSET)
         elif item.status is TaskStatus.CANCELED:
             head = replace(item.head, retry_count=item.head.retry_count + 1)
-            _set_going(step, step.put(replace(item, head=head), head=True))
-    _rebuild(step)
-    return True
+            going.append(_set_going(step, step.put(replace(item, head=head), head=True)))
+    return _rebuild(step) + _run_each(step, going)
 
 
 def tell_parent(step: Step) -> None:
@@ -212,6 +224,9 @@ def skip(step: Step, event: ev.SkipTask) -> None:
         raise IllegalStateError(
             f"The task referenced by {event.ref} does not exist in the WorkflowDefinition {header.name}"
         )
+    if node.type in ("JOIN", "EXCLUSIVE_JOIN") or node.loop is not None:
+        where = "is a JOIN: skip its fork instead" if node.loop is None else "is inside a loop"
+        raise IllegalStateError(f"The task referenced by {event.ref} {where}, cannot be skipped")
     if step.latest(event.ref) is not None:
         raise IllegalStateError(
             f"The task referenced {event.ref} has already been processed, cannot be skipped"

@@ -114,6 +114,7 @@ class Step:
         self.output: Raw | None = None
         self.touched = creating
         self.created_in_event = 0
+        self.later: list[Wanted] = []  # asked for while something else is being created
 
     # ---------------------------------------------------------------- what the step reads
     @property
@@ -150,6 +151,12 @@ class Step:
     def latest(self, base_ref: str) -> Task | None:
         """The newest task of a base reference, None when it was never scheduled. Raises FactsMissingError."""
         task_id = self.latest_overlay.get(base_ref)
+        if self.removed:  # a rerun, which has the whole list at hand: what was newest may just have gone
+            return max(
+                (task for task in self._all_known() if task.links.base_ref == base_ref),
+                key=lambda task: task.head.seq,
+                default=None,
+            )
         if task_id is None and not self.remove_all:
             if base_ref not in self.view.latest:
                 if self.creating or self.view.all_known:
@@ -160,6 +167,9 @@ class Step:
 
     def by_refs(self, refs: list[str]) -> dict[str, Task]:
         """The newest task of each full reference that exists. Raises FactsMissingError with all that lack."""
+        if self.removed:
+            newest = {task.ref: task for task in self.all_tasks()}
+            return {ref: newest[ref] for ref in refs if ref in newest}
         found: dict[str, Task] = {}
         lacking: list[str] = []
         for ref in refs:

@@ -19,7 +19,7 @@ from engine.core.mapping import Mapper, Source, evaluate, new_task, source_of
 from engine.core.model import MalformedBodyError, SubWorkflowParams, TaskDef, WorkflowTask, decode, wire
 from engine.core.records import JoinState, Task
 from engine.core.statuses import TASK_SUCCESSFUL, TaskStatus, WorkflowStatus
-from engine.core.step import EndWorkflow, Step
+from engine.core.step import EndWorkflow, Step, Wanted
 
 FORK_BRANCHES_MAX = 50_000
 """More branches than this in one dynamic fork are refused: the fork's documents would not fit a request."""
@@ -43,6 +43,9 @@ class ForkJoin:
         ]
         for branch in node.branches:
             step.count(source.place.loop, 1)
+            if branch[0] in step.header.skipped:
+                step.later.append(Wanted(ref=branch[0], place=source.place))
+                continue
             created += mapper(step, source_of(step.graph.nodes[branch[0]], source.place))
         step.count(source.place.loop, 1)
         created.append(

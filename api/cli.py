@@ -56,7 +56,8 @@ def run(arguments: Sequence[str]) -> int:
         # Whoever read us has seen enough; nothing more can be written, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILURE
-    except Exception as error:  # noqa: BLE001 - a person gets a sentence, not a traceback
+    except Exception as error:
+        # A person gets a sentence, not a traceback.
         # Typer keeps Click's exceptions in a private module; usage errors are known by what they can do.
         sentence = getattr(error, "format_message", None)
         if sentence is not None:

@@ -89,7 +89,7 @@ def _clips(files: list[Path] | None, say: Any) -> list[Clip]:
 
 @contextmanager
 def _folder(named: Path | None) -> Iterator[Path]:
-    """The folder to work in. One of our own goes when the demo is interrupted, else it stays for its result."""
+    """The folder to work in. One of our own goes when the demo is interrupted, else it stays."""
     if named is not None:
         named.mkdir(parents=True, exist_ok=True)
         yield named.resolve()

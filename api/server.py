@@ -25,6 +25,7 @@ from api.failures import EXIT_INTERRUPTED, CommandError
 from api.processes import STOP_MS_MAX, Child, worker_argv
 from api.settings import ServerSettings, engine_settings, worker_environment
 from api.videos.files import MediaFolder
+from api.videos.follow import FOLLOW_TIMINGS, FollowTimings
 from api.videos.handlers import HANDLERS, PRODUCT_PREFIXES
 from api.videos.media import media_router
 from api.videos.player import player_router
@@ -84,12 +85,15 @@ def configure_log(wanted: str) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *last,
         ],
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        # Looked up for each line: whoever replaces stderr gets the log.
+        logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
 
 
-def product(engine: Engine, settings: ServerSettings) -> VideoService:
+def product(
+    engine: Engine, settings: ServerSettings, timings: FollowTimings = FOLLOW_TIMINGS
+) -> VideoService:
     """The product's service over an engine, not opened yet."""
     settings.data.mkdir(parents=True, exist_ok=True)
     return VideoService(
@@ -103,6 +107,7 @@ def product(engine: Engine, settings: ServerSettings) -> VideoService:
         ),
         clock=SystemClock(),
         new_id=new_id,
+        timings=timings,
     )
 
 

@@ -42,38 +42,43 @@ class ServerSettings(EngineSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
 
-    host: str = Field("127.0.0.1", description="Address the server listens on.")
-    port: int = Field(8080, ge=0, le=65535, description="Port the server listens on; 0 takes a free one.")
+    host: str = Field(default="127.0.0.1", description="Address the server listens on.")
+    port: int = Field(
+        default=8080, ge=0, le=65535, description="Port the server listens on; 0 takes a free one."
+    )
     public_url: str = Field(
-        "",
+        default="",
         description="Address that clients see, as https://video.example; empty: that of each request.",
     )
     insecure: bool = Field(
-        False,
+        default=False,
         description="Listen beyond loopback without API keys: everybody there may do everything.",
     )
     media: Path | None = Field(
-        None, description="Media folder shared with the workers; DATA/media when not set."
+        default=None, description="Media folder shared with the workers; DATA/media when not set."
     )
     with_workers: bool = Field(
-        False, description="Start a worker process beside the server and stop it with it."
+        default=False, description="Start a worker process beside the server and stop it with it."
     )
     upload_bytes_max: int = Field(
-        64 << 30, ge=1, description="Largest file that can be uploaded, in bytes (64 GiB)."
+        default=64 << 30, ge=1, description="Largest file that can be uploaded, in bytes (64 GiB)."
     )
     upload_idle_ms_max: int = Field(
-        60_000, ge=100, description="An upload that sends nothing for so many milliseconds is dropped."
+        default=60_000,
+        ge=100,
+        description="An upload that sends nothing for so many milliseconds is dropped.",
     )
     disk_free_bytes_min: int = Field(
-        256 << 20,
+        default=256 << 20,
         ge=0,
         description="Bytes an upload leaves free on the media disk (256 MiB), for database and workers.",
     )
     server: str = Field(
-        "http://127.0.0.1:8080", description="URL of the server that workers and the command line talk to."
+        default="http://127.0.0.1:8080",
+        description="URL of the server that workers and the command line talk to.",
     )
     log_format: Literal["auto", "json", "console"] = Field(
-        "auto", description="json, console, or auto: console on a terminal, json elsewhere."
+        default="auto", description="json, console, or auto: console on a terminal, json elsewhere."
     )
 
     @property

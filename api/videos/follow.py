@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 import structlog
+from msgspec import Struct
 
 from api.videos.events import EventHub
 from api.videos.models import OPEN_STATUSES, VideoStatus
@@ -40,17 +41,31 @@ PAUSE_MS = 100
 """Between two rounds: changes that come together are read together."""
 PERSIST_MS = 5_000
 """Mere progress is written this often; what a crash forgets of it is computed again."""
-WATCH_MS = 5_000
-"""How often it is checked whether workers poll for what waits."""
-UNPOLLED_MS = 15_000
-"""A queue that nobody asked for so long has no worker: a poll is answered within 5 s."""
 ENDED_VIEWS_MAX = 500
+
+
+class FollowTimings(Struct, kw_only=True, frozen=True):
+    """How often the follower looks around.
+
+    Attributes:
+        watch_ms: between two checks whether workers poll for what waits; a failed read is repeated then too.
+        unpolled_ms: a queue that nobody asked for so long has no worker; a poll is answered within 5 s.
+    """
+
+    watch_ms: int = 5_000
+    unpolled_ms: int = 15_000
+
+
+FOLLOW_TIMINGS = FollowTimings()
 
 
 class Follower:
     """One for each server; all methods belong to the event loop's thread."""
 
-    def __init__(self, engine: Engine, store: VideoStore, hub: EventHub, clock: Clock) -> None:
+    def __init__(
+        self, engine: Engine, store: VideoStore, hub: EventHub, clock: Clock, timings: FollowTimings
+    ) -> None:
+        self._timings = timings
         self._engine = engine
         self._store = store
         self._hub = hub
@@ -112,7 +127,7 @@ class Follower:
         watched_ms = 0
         while True:
             try:
-                await asyncio.wait_for(self._wake.wait(), WATCH_MS / 1000)
+                await asyncio.wait_for(self._wake.wait(), self._timings.watch_ms / 1000)
             except TimeoutError:
                 pass
             self._wake.clear()
@@ -121,11 +136,11 @@ class Follower:
                 try:
                     await self.refresh(workflow_id)
                 except (StoreUnavailableError, EngineError) as error:
-                    # Marked again: the next round, at the latest in WATCH_MS, tries once more.
+                    # Marked again: the next round, at the latest in watch_ms, tries once more.
                     self._dirty[workflow_id] = None
                     log.warning("video_not_refreshed", workflow_id=workflow_id, error=str(error))
             now_ms = self._clock.now_ms()
-            if now_ms - watched_ms >= WATCH_MS:
+            if now_ms - watched_ms >= self._timings.watch_ms:
                 watched_ms = now_ms
                 await self._watch_workers(now_ms)
             await asyncio.sleep(PAUSE_MS / 1000)
@@ -232,7 +247,7 @@ class Follower:
             unpolled = {
                 name
                 for name, at_ms in since.items()
-                if now_ms - max(at_ms, polled.get(name, 0)) >= UNPOLLED_MS
+                if now_ms - max(at_ms, polled.get(name, 0)) >= self._timings.unpolled_ms
             }
         fresh = unpolled - self._unpolled
         if fresh:

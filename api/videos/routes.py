@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from api.videos import present, view
 from api.videos.errors import ProblemError, catalogue
@@ -60,6 +60,23 @@ _KEY = re.compile(rf"[\x21-\x7e]{{1,{KEY_CHARS_MAX}}}")
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "content": {"application/problem+json": {}}} for status in (404, 422, 503)
 }
+
+
+def _inlined(model: type[BaseModel]) -> dict[str, Any]:
+    """A model's JSON schema without references, for a place where FastAPI does not collect them."""
+    document = model.model_json_schema()
+    shared = document.pop("$defs", {})
+
+    def resolved(node: Any) -> Any:
+        if isinstance(node, dict):
+            if "$ref" in node:
+                return resolved(shared[node["$ref"].rpartition("/")[2]])
+            return {name: resolved(each) for name, each in node.items()}
+        return [resolved(each) for each in node] if isinstance(node, list) else node
+
+    return dict(resolved(document))
+
+
 _CREATE_BODY = {
     "requestBody": {
         "required": True,
@@ -68,19 +85,15 @@ _CREATE_BODY = {
                 "schema": {
                     "type": "object",
                     "required": ["file"],
+                    "description": "Send options first: then a wrong one is refused before the file is read.",
                     "properties": {
-                        "options": {
-                            "type": "string",
-                            "description": "VideoOptions as JSON. Send it before the file: "
-                            "then a wrong option is refused before the file is read.",
-                        },
+                        "options": _inlined(VideoOptions),
                         "file": {"type": "string", "format": "binary"},
                     },
-                }
+                },
+                "encoding": {"options": {"contentType": "application/json"}},
             },
-            "application/json": {
-                "schema": CreateVideo.model_json_schema(ref_template="#/components/schemas/{model}")
-            },
+            "application/json": {"schema": _inlined(CreateVideo)},
         },
     }
 }

@@ -16,7 +16,7 @@ from api.videos import definitions
 from api.videos.errors import ProblemError
 from api.videos.events import EventHub
 from api.videos.files import MediaFolder
-from api.videos.follow import Follower
+from api.videos.follow import FOLLOW_TIMINGS, Follower, FollowTimings
 from api.videos.models import OPEN_STATUSES, EditVideo, VideoOptions, VideoStatus
 from api.videos.store import Idempotency, StoreUnavailableError, VideoFilter, VideoRow, VideoStore
 from api.videos.uploads import Received, UploadLimits, disk_full
@@ -51,6 +51,7 @@ class VideoService:
         limits: bounds of uploads.
         clock: Unix milliseconds.
         new_id: a fresh unguessable text of lower-case letters and digits.
+        timings: how often the workflows are looked after beside their own changes.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class VideoService:
         limits: UploadLimits,
         clock: Clock,
         new_id: Callable[[], str],
+        timings: FollowTimings = FOLLOW_TIMINGS,
     ) -> None:
         self.engine = engine
         self.media = media
@@ -70,7 +72,7 @@ class VideoService:
         self.clock = clock
         self._store = store
         self._new_id = new_id
-        self._follower = Follower(engine, store, self.hub, clock)
+        self._follower = Follower(engine, store, self.hub, clock, timings)
         self._keys_in_use: set[str] = set()
         self._loops: list[asyncio.Task[None]] = []
 

@@ -242,7 +242,8 @@ def boundary_of(content_type: str) -> bytes:
 
 def clean_filename(name: str) -> str:
     """The uploader's file name for people: no folders, no control characters, bounded. Never a path."""
-    last = name.replace("\\", "/").rsplit("/", 1)[-1]
+    # Browsers write a quote in a file name as %22.
+    last = name.replace("\\", "/").rsplit("/", 1)[-1].replace("%22", '"')
     return "".join(ch for ch in last if ch.isprintable()).strip()[:FILENAME_CHARS_MAX]
 
 

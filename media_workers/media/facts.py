@@ -359,7 +359,8 @@ def _timing(stream: Stream, packets: PacketScan | None, *, spliced: bool) -> Tim
     time_base = parse_rate(stream.get("time_base"))
     if packets is None or time_base is None:
         return None
-    return packets.timing(stream["index"], time_base, spliced=spliced)
+    held_back = int(stream.get("has_b_frames", 0))
+    return packets.timing(stream["index"], time_base, spliced=spliced, reorder_frames=held_back)
 
 
 def _is_encrypted(stream: Stream, timing: Timing | None) -> bool:

@@ -59,6 +59,7 @@ class _StreamPackets:
         self.durations: array[int] = array("q")
         self.key = bytearray()
         self.all_shown = True
+        self.starts_shown = False
         self.first_shown: int | None = None
         self.missing = 0
         self.encrypted = False
@@ -71,6 +72,8 @@ class _StreamPackets:
         if shown is None and decoded is None:
             self.missing += 1
             return
+        if not self.pts:
+            self.starts_shown = shown is not None
         if shown is None:
             self.all_shown = False
         elif self.first_shown is None or shown < self.first_shown:
@@ -88,11 +91,16 @@ class _StreamPackets:
         self.durations.append(packet.duration)
         self.key.append("K" in packet.flags)
 
-    def stamps(self) -> "array[int]":
+    def stamps(self, reorder_frames: int = 0) -> "array[int]":
         """Presentation times; where some packets have none, decode times counted from the first picture."""
         if self.all_shown or not self.dts:
             return self.pts
-        shift = self.first_shown - min(self.dts) if self.first_shown is not None else 0
+        if self.starts_shown and self.first_shown is not None:
+            shift = self.first_shown - min(self.dts)
+        else:
+            # A decoder holds this many frames back, so the first picture is shown that much later.
+            steps = [later - earlier for earlier, later in pairwise(self.dts) if later > earlier]
+            shift = reorder_frames * median_low(steps) if steps else 0
         return array("q", (dts + shift for dts in self.dts))
 
 
@@ -131,7 +139,9 @@ class PacketScan:
         order = sorted(range(len(stamps)), key=stamps.__getitem__)
         return [position for position, packet in enumerate(order) if stream.key[packet]]
 
-    def timing(self, index: int, time_base: Fraction, *, spliced: bool = False) -> Timing | None:
+    def timing(
+        self, index: int, time_base: Fraction, *, spliced: bool = False, reorder_frames: int = 0
+    ) -> Timing | None:
         """Summarise one stream; None when it has no packet with a timestamp.
 
         Args:
@@ -139,12 +149,14 @@ class PacketScan:
             time_base: seconds a tick, as ffprobe states it.
             spliced: whether the container may be spliced (MPEG transport and program streams), so that
                 a jump of the clock is no pause.
+            reorder_frames: how many frames the decoder holds back (ffprobe's `has_b_frames`); needed only
+                for containers that store decode times alone.
         """
         stream = self._streams.get(index)
         if stream is None or not stream.pts:
             return None
         jumps = _jumps(stream, time_base) if spliced else []
-        stamps = _without_jumps(stream.stamps(), jumps)
+        stamps = _without_jumps(stream.stamps(reorder_frames), jumps)
         order = sorted(range(len(stamps)), key=stamps.__getitem__)
         steps = [stamps[later] - stamps[earlier] for earlier, later in pairwise(order)]
         near = _near_median(steps)

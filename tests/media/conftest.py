@@ -83,6 +83,7 @@ RECIPES: dict[str, str] = {
     "grey.mpg": f"-f lavfi -i {GREY.format(rate=25)} -vf scale=160:97 -q:v 2 -c:v mpeg2video -bf 2 -f vob",
     "grey.mp4": f"-f lavfi -i {GREY.format(rate='30000/1001')} -c:v libx264 -preset fast -bf 2",
     "grey.mkv": "-i {grey.mp4} -c copy",
+    "grey.avi": f"-f lavfi -i {GREY.format(rate=25)} -c:v mpeg4 -q:v 2 -bf 2",
     "grey_vfr.mp4": (
         f"-f lavfi -i {GREY.format(rate=30)} -vf select='not(eq(mod(n,7),3))' -fps_mode vfr {X264}"
     ),

@@ -85,7 +85,9 @@ def test_exactly_as_planned(
     assert scan.keyframes(0) == list(range(0, frames, plan.gop_frames))
 
 
-@pytest.mark.parametrize("name", ["grey.ts", "grey.mpg", "grey.mp4", "grey.mkv", "grey_interlaced.mpg"])
+@pytest.mark.parametrize(
+    "name", ["grey.ts", "grey.mpg", "grey.mp4", "grey.mkv", "grey.avi", "grey_interlaced.mpg"]
+)
 def test_every_frame_in_its_place(name: str, clip: Clip, encode: Encode, greys: Greys) -> None:
     """Frame k of the output is frame k of the source: none lost, doubled or moved."""
     _, _, target = encode(name)

@@ -232,19 +232,19 @@ class CommitContract:
 
     async def test_a_changed_task_keeps_its_head(self, store: ExecutionStore) -> None:
         """State, links and output are rewritten; the head only when the delta says so."""
-        made = task("w1", "t1")
-        await accepted(store, creation("w1", tasks_new=[made]))
+        made, other = task("w1", "t1"), task("w1", "t2", seq=2)
+        await accepted(store, creation("w1", tasks_new=[made, other]))
         changed = ended(made)
         changed = structs.replace(changed, head=structs.replace(made.head, input_data=Raw(b'{"given":2}')))
         changed = structs.replace(
             changed, links=structs.replace(made.links, workflow_task=Raw(b'{"name":"x"}'))
         )
 
-        await accepted(store, step("w1", 1, tasks_changed=[changed]))
-        assert await store.tasks("w1") == [structs.replace(changed, head=made.head)]
+        await accepted(store, step("w1", 1, tasks_changed=[changed, other], heads_changed={"t2"}))
+        assert await store.tasks("w1") == [structs.replace(changed, head=made.head), other]
 
         await accepted(store, step("w1", 2, tasks_changed=[changed], heads_changed={"t1"}))
-        assert await store.tasks("w1") == [changed]
+        assert await store.tasks("w1") == [changed, other]
 
     async def test_removed_tasks_take_their_own_along(self, store: ExecutionStore) -> None:
         """A removed task's entry, timer and log go with it; its neighbour's stay."""

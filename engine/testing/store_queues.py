@@ -38,8 +38,8 @@ class QueueContract:
                 entry("w1", "pressing", due_ms=10, priority=5),
             ],
         )
-        assert await claimed_ids(store, 2) == ["urgent", "pressing"]
-        assert await claimed_ids(store) == ["old", "young", "late"]
+        assert await claimed_ids(store, 3) == ["urgent", "pressing", "old"]
+        assert await claimed_ids(store) == ["young", "late"]
         assert await claimed_ids(store) == []
 
     async def test_what_is_not_due_waits(self, store: ExecutionStore) -> None:

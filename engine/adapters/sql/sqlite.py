@@ -28,8 +28,8 @@ _DIALECT = sqlite_dialect(paramstyle="named")
 _QUEUE = ", ".join(codec.QUEUE_COLUMNS)
 _TASK = "t.head, t.state, t.links, t.output"
 
-TASKS_INLINE_MAX = 200
-"""A list of tasks that may be longer is read on the pool, so that it does not hold up the event loop."""
+ROWS_INLINE_MAX = 200
+"""What may give more rows is read on the pool, so that it does not hold up the event loop."""
 
 _UNLIMITED = -1
 _DUE_MS_OF_ALL_PRIORITIES = """WITH RECURSIVE level(priority) AS (
@@ -92,34 +92,37 @@ class SqliteExecutionStore:
         return None if row is None else bytes(row[0])
 
     async def tasks_by_id(self, task_ids: Collection[str]) -> dict[str, Task]:
-        rows = self._all(
+        tasks = await self._tasks(
             f"SELECT {_TASK} FROM json_each(?) j JOIN task t ON t.task_id = j.value",  # noqa: S608 - column names of ours
             (_list(task_ids),),
+            most=len(task_ids),
         )
-        return {task.id: task for task in map(codec.task_from, rows)}
+        return {task.id: task for task in tasks}
 
     async def latest(self, workflow_id: str, base_refs: Collection[str]) -> dict[str, Task]:
-        rows = self._all(
+        tasks = await self._tasks(
             f"""SELECT {_TASK} FROM json_each(?1) j JOIN task t ON t.task_id = (SELECT l.task_id FROM task l
             WHERE l.workflow_id = ?2 AND l.base_ref = j.value ORDER BY l.seq DESC LIMIT 1)""",  # noqa: S608 - column names of ours
             (_list(base_refs), workflow_id),
+            most=len(base_refs),
         )
-        return {task.links.base_ref: task for task in map(codec.task_from, rows)}
+        return {task.links.base_ref: task for task in tasks}
 
     async def by_ref(self, workflow_id: str, refs: Collection[str]) -> dict[str, Task]:
-        rows = self._all(
+        # `+` has the few attempts of one reference sorted; SQLite would walk the workflow by seq instead.
+        tasks = await self._tasks(
             f"""SELECT {_TASK} FROM json_each(?1) j JOIN task t ON t.task_id = (SELECT l.task_id FROM task l
-            WHERE l.workflow_id = ?2 AND l.ref = j.value ORDER BY l.seq DESC LIMIT 1)""",  # noqa: S608 - column names of ours
+            WHERE l.workflow_id = ?2 AND l.ref = j.value ORDER BY +l.seq DESC LIMIT 1)""",  # noqa: S608 - column names of ours
             (_list(refs), workflow_id),
+            most=len(refs),
         )
-        return {task.ref: task for task in map(codec.task_from, rows)}
+        return {task.ref: task for task in tasks}
 
     async def open_tasks(self, workflow_id: str) -> list[Task]:
-        rows = self._all(
+        return await self._tasks(
             f"SELECT {_TASK} FROM task t WHERE t.workflow_id = ? AND t.open = 1 ORDER BY t.seq",  # noqa: S608 - column names of ours
             (workflow_id,),
         )
-        return [codec.task_from(row) for row in rows]
 
     async def tasks(
         self,
@@ -130,33 +133,31 @@ class SqliteExecutionStore:
         statuses: Collection[TaskStatus] | None = None,
     ) -> list[Task]:
         condition, values = _among("t.status", statuses)
-        statement = f"""SELECT {_TASK} FROM task t WHERE t.workflow_id = ? AND t.seq > ?{condition}
-            ORDER BY t.seq LIMIT ?"""  # noqa: S608 - column names of ours
-        values = (workflow_id, after_seq, *values, _UNLIMITED if limit is None else limit)
-        if limit is not None and limit <= TASKS_INLINE_MAX:
-            return [codec.task_from(row) for row in self._all(statement, values)]
-
-        def long_list(connection: sqlite3.Connection) -> list[Task]:
-            return [codec.task_from(row) for row in connection.execute(statement, values)]
-
-        return await self._read(long_list)
+        return await self._tasks(
+            f"""SELECT {_TASK} FROM task t WHERE t.workflow_id = ? AND t.seq > ?{condition}
+            ORDER BY t.seq LIMIT ?""",  # noqa: S608 - column names of ours
+            (workflow_id, after_seq, *values, _UNLIMITED if limit is None else limit),
+            most=limit,
+        )
 
     async def task_count(self, workflow_id: str, statuses: Collection[TaskStatus] | None = None) -> int:
         condition, values = _among("status", statuses)
-        return self._number(
+        [[count]] = await self._rows(
             f"SELECT count(*) FROM task WHERE workflow_id = ?{condition}",  # noqa: S608 - column names of ours
             (workflow_id, *values),
         )
+        return int(count)
 
     async def entries(self, task_ids: Collection[str]) -> dict[str, QueueEntry]:
-        rows = self._all(
+        rows = await self._rows(
             f"SELECT {_QUEUE} FROM queue WHERE task_id IN (SELECT value FROM json_each(?))",  # noqa: S608 - column names of ours
             (_list(task_ids),),
+            most=len(task_ids),
         )
         return {entry.task_id: entry for entry in map(codec.entry_from, rows)}
 
     async def entries_of(self, workflow_id: str) -> dict[str, QueueEntry]:
-        rows = self._all(f"SELECT {_QUEUE} FROM queue WHERE workflow_id = ?", (workflow_id,))  # noqa: S608 - column names of ours
+        rows = await self._rows(f"SELECT {_QUEUE} FROM queue WHERE workflow_id = ?", (workflow_id,))  # noqa: S608 - column names of ours
         return {entry.task_id: entry for entry in map(codec.entry_from, rows)}
 
     async def ready(self, queue: str, now_ms: int) -> bool:
@@ -201,14 +202,14 @@ class SqliteExecutionStore:
 
     async def queue_sizes(self, queues: Collection[str] | None = None) -> dict[str, int]:
         condition, values = _among("queue", queues)
-        rows = self._all(
+        rows = await self._rows(
             f"SELECT queue, count(*) FROM queue WHERE held = 0{condition} GROUP BY queue",  # noqa: S608 - column names of ours
             values,
         )
         return dict.fromkeys(queues or (), 0) | dict(rows)
 
     async def queue_detail(self) -> dict[str, tuple[int, int]]:
-        rows = self._all("SELECT queue, sum(held = 0), sum(held) FROM queue GROUP BY queue", ())
+        rows = await self._rows("SELECT queue, sum(held = 0), sum(held) FROM queue GROUP BY queue", ())
         return {queue: (waiting, held) for queue, waiting, held in rows}
 
     async def poll_marks(self, task_type: str | None = None) -> list[PollMark]:
@@ -225,15 +226,12 @@ class SqliteExecutionStore:
         )
 
     async def history(self, workflow_id: str) -> list[HistoryRow]:
-        def all_of_it(connection: sqlite3.Connection) -> list[HistoryRow]:
-            rows = connection.execute(
-                """SELECT workflow_id, event_id, task_id, type, at_ms, payload FROM event_execution
-                WHERE workflow_id = ? ORDER BY row_version, place""",
-                (workflow_id,),
-            )
-            return [codec.history_from(row) for row in rows]
-
-        return await self._read(all_of_it)
+        rows = await self._rows(
+            """SELECT workflow_id, event_id, task_id, type, at_ms, payload FROM event_execution
+            WHERE workflow_id = ? ORDER BY row_version, place""",
+            (workflow_id,),
+        )
+        return [codec.history_from(row) for row in rows]
 
     async def search(self, query: SearchQuery) -> tuple[int, list[WorkflowRow]]:
         def count_and_page(connection: sqlite3.Connection) -> tuple[int, list[WorkflowRow]]:
@@ -258,9 +256,18 @@ class SqliteExecutionStore:
         rows = self._all(statement, values)
         return rows[0] if rows else None
 
-    def _number(self, statement: str, values: Row) -> int:
-        [[number]] = self._all(statement, values)
-        return int(number)
+    async def _rows(self, statement: str, values: Row, *, most: int | None = None) -> list[Row]:
+        """Read rows here when they are at most a few, else on the pool."""
+        if most is not None and most <= ROWS_INLINE_MAX:
+            return self._all(statement, values)
+        return await self._read(lambda connection: connection.execute(statement, values).fetchall())
+
+    async def _tasks(self, statement: str, values: Row, *, most: int | None = None) -> list[Task]:
+        if most is not None and most <= ROWS_INLINE_MAX:
+            return [codec.task_from(row) for row in self._all(statement, values)]
+        return await self._read(
+            lambda connection: [codec.task_from(row) for row in connection.execute(statement, values)]
+        )
 
     async def _read(self, work: Work[T]) -> T:
         try:

@@ -53,6 +53,14 @@ RECIPES: dict[str, str] = {
         f"-f lavfi -i testsrc2=s=160x90:r=24:d=1 -vf {PQ} -c:v libx265 -preset ultrafast "
         "-x265-params log-level=error:colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc"
     ),
+    "hlg.mp4": (
+        f"-f lavfi -i testsrc2=s=160x90:r=25:d=0.4 -vf {PQ.replace('smpte2084', 'arib-std-b67')} -c:v libx265 "
+        "-preset ultrafast -x265-params log-level=error:colorprim=bt2020:transfer=arib-std-b67:colormatrix=bt2020nc"
+    ),
+    "wide_gamut.mp4": (
+        "-f lavfi -i testsrc2=s=160x90:r=25:d=0.4 "
+        f"-vf setparams=color_primaries=smpte432:color_trc=bt709:colorspace=bt709:range=tv {X264}"
+    ),
     "fast120.mp4": f"-f lavfi -i testsrc2=s=160x90:r=120:d=1 {X264}",
     "high422.mov": "-f lavfi -i testsrc2=s=160x90:r=25:d=0.4 -pix_fmt yuv422p10le -c:v prores_ks",
     "alpha.mov": ("-f lavfi -i color=red@0.5:s=64x64:r=25:d=0.2,format=argb -c:v qtrle"),

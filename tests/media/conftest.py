@@ -54,8 +54,9 @@ RECIPES: dict[str, str] = {
         "-x265-params log-level=error:colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc"
     ),
     "hlg.mp4": (
-        f"-f lavfi -i testsrc2=s=160x90:r=25:d=0.4 -vf {PQ.replace('smpte2084', 'arib-std-b67')} -c:v libx265 "
-        "-preset ultrafast -x265-params log-level=error:colorprim=bt2020:transfer=arib-std-b67:colormatrix=bt2020nc"
+        f"-f lavfi -i testsrc2=s=160x90:r=25:d=0.4 -vf {PQ.replace('smpte2084', 'arib-std-b67')} "
+        "-c:v libx265 -preset ultrafast "
+        "-x265-params log-level=error:colorprim=bt2020:transfer=arib-std-b67:colormatrix=bt2020nc"
     ),
     "wide_gamut.mp4": (
         "-f lavfi -i testsrc2=s=160x90:r=25:d=0.4 "

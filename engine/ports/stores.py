@@ -1,7 +1,7 @@
 """What the engine asks of a store. The contract is engine/testing/execution_store.py and metadata_store.py.
 
-A workflow, its tasks, queue entries, timers, history and outbox live in one shard (the workflow id): no operation here
-assumes a transaction over two workflows. Reads see every write acknowledged before they began.
+A workflow, its tasks, queue entries, timers, history and outbox live in one shard (the workflow id): no
+operation here assumes a transaction over two workflows. Reads see every write acknowledged before they began.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from engine.core.errors import StoreError
 from engine.core.records import Delta, Header, HistoryRow, Lease, Message, QueueEntry, Task, Timer
@@ -18,9 +19,10 @@ from engine.core.statuses import TaskStatus
 
 
 class Claim(Struct, kw_only=True, frozen=True):
-    """Lease up to `count` due, unheld entries of one queue to a worker: priority first (high to low), then due time, then age.
+    """Lease up to `count` due, unheld entries of one queue: by priority (high first), due time, then age.
 
-    Result: list[Claimed], possibly empty. Each claimed entry gets poll_count + 1, start_ms if it had none, update_ms = now_ms.
+    Result: list[Claimed], possibly empty. Each claimed entry gets poll_count + 1, start_ms if it had none,
+    update_ms = now_ms. An entry whose task is not there is leased too, but left out of the result.
     """
 
     queue: str
@@ -32,7 +34,8 @@ class Claim(Struct, kw_only=True, frozen=True):
 class ExtendLease(Struct, kw_only=True, frozen=True):
     """Bump update_ms (and so the response deadline) of a task still in its queue; keep `progress` when given.
 
-    Result: True when the entry exists, else False. Progress of None leaves the stored one.
+    Result: True when the entry exists, else False. Progress of None leaves the stored one;
+    a now_ms before the stored update_ms moves nothing back.
     """
 
     task_id: str
@@ -41,7 +44,10 @@ class ExtendLease(Struct, kw_only=True, frozen=True):
 
 
 class Release(Struct, kw_only=True, frozen=True):
-    """Give a task just claimed back, as if it had not been polled: nobody was there to take it. Result: None."""
+    """Give a task just claimed back, as if it had not been polled: nobody was there to take it.
+
+    Result: None, also when nobody holds the task any more. Its age, and so its place in the queue, is kept.
+    """
 
     task_id: str
 
@@ -53,14 +59,17 @@ class MessagesDone(Struct, kw_only=True, frozen=True):
 
 
 class AppendLogs(Struct, kw_only=True, frozen=True):
-    """Append log lines to a task, in order. `lines` are (text, created_ms). Result: None."""
+    """Append log lines to a task, in order. `lines` are (text, created_ms). Result: None.
+
+    Whether the task exists is the caller's check.
+    """
 
     task_id: str
     lines: tuple[tuple[str, int], ...]
 
 
 class MarkPolls(Struct, kw_only=True, frozen=True):
-    """Upsert when workers last polled: (task type, domain or "", worker id, at_ms). Result: None."""
+    """Note last polls, never back: (task type, domain or "", worker id, at_ms). Result: None."""
 
     marks: tuple[tuple[str, str, str, int], ...]
 
@@ -69,10 +78,30 @@ Write = Delta | Claim | ExtendLease | Release | MessagesDone | AppendLogs | Mark
 
 
 class Claimed(Struct, kw_only=True):
-    """A task just leased: the stored task (state untouched by the poll) and its queue entry, lease filled in."""
+    """A task just leased: the stored task (untouched by the poll) and its queue entry, lease filled in."""
 
     task: Task
     entry: QueueEntry
+
+
+def leased(before: Lease | None, claim: Claim) -> Lease:
+    """The lease a claim makes of the one before."""
+    before = before or Lease()
+    return Lease(
+        worker_id=claim.worker_id,
+        start_ms=before.start_ms or claim.now_ms,
+        update_ms=claim.now_ms,
+        poll_count=before.poll_count + 1,
+        held=True,
+        progress=before.progress,
+    )
+
+
+def released(lease: Lease) -> Lease:
+    """The lease without its last poll. Who polled before is not known any more, only that somebody did."""
+    if lease.poll_count <= 1:
+        return Lease(progress=lease.progress)
+    return replace(lease, poll_count=lease.poll_count - 1, held=False)
 
 
 WriteResult = int | list[Claimed] | bool | None | StoreError
@@ -108,17 +137,25 @@ class ExecutionStore(Protocol):
     """How many rows one delta may touch; None = no bound of the store's own."""
 
     async def write(self, group: Sequence[Write]) -> list[WriteResult]:
-        """Do all of `group` in one transaction, durable when this returns; deltas first, in order, then the rest in order.
+        """Do all of `group` in one transaction, durable when this returns; deltas first, then the rest.
 
-        Each delta is written whole or not at all and a refused one never fails its neighbours. At most one delta a workflow.
+        Each delta is written whole or not at all and a refused one never fails its neighbours. At most one
+        delta a workflow. Within a delta what goes is written before what comes. A removed task takes its
+        queue entry, timer and log along; a deleted workflow everything but its outbox messages, which others
+        still wait for.
 
         Returns:
-            one result a write, in order. For a Delta: the new row version, or (as a value, not raised) VersionConflictError when the
-            row version differs, the workflow exists already (expected 0) or is gone: nothing of it was written.
+            one result a write, in order. For a Delta: the new row version, or (as a value, not raised)
+            VersionConflictError when the row version differs, the workflow exists already (expected 0) or
+            is gone: nothing of it was written. StoreError itself (a value too, for any write) when a record
+            cannot be written: a task id or an attempt (workflow, ref, retry count) scheduled twice, a
+            changed task that is not there, a message id used twice.
 
         Raises:
             StoreFullError: nothing of the group was written.
             OutcomeUnknownError: perhaps written; read the versions back before anything else.
+            StoreError: any other failure; nothing of the group was written.
+            InvariantError: two deltas of one workflow; nothing was written.
         """
         ...
 
@@ -139,7 +176,7 @@ class ExecutionStore(Protocol):
         ...
 
     async def by_ref(self, workflow_id: str, refs: Collection[str]) -> dict[str, Task]:
-        """Per full reference (with loop suffix) the task with the highest seq; a JOIN reads its branches with it."""
+        """Per full reference (with loop suffix) the task with the highest seq; so a JOIN reads branches."""
         ...
 
     async def open_tasks(self, workflow_id: str) -> list[Task]:
@@ -186,11 +223,11 @@ class ExecutionStore(Protocol):
         ...
 
     async def pending_messages(self, limit: int, after_id: str = "") -> list[Message]:
-        """Undelivered outbox messages in order of writing (ids sort by time)."""
+        """Undelivered outbox messages by id (ids sort by time)."""
         ...
 
     async def queue_sizes(self, queues: Collection[str] | None = None) -> dict[str, int]:
-        """Unended tasks per queue, held ones left out; queues asked for and empty count 0."""
+        """Unheld entries per queue; queues asked for and empty count 0, None = all queues that have any."""
         ...
 
     async def queue_detail(self) -> dict[str, tuple[int, int]]:
@@ -256,4 +293,6 @@ __all__ = [
     "WorkflowRow",
     "Write",
     "WriteResult",
+    "leased",
+    "released",
 ]

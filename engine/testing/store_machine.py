@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from engine.core.errors import StoreError, VersionConflictError
 from engine.core.records import Delta, Lease, QueueEntry, Timer
 from engine.core.statuses import TaskStatus, WorkflowStatus
-from engine.ports.stores import Claim, ExecutionStore, ExtendLease, MessagesDone, Write
+from engine.ports.stores import Claim, ExecutionStore, ExtendLease, MessagesDone, Release, Write
 from engine.testing.builders import creation, ended, entry, event, header, message, step, task
 
 T = TypeVar("T")
@@ -39,6 +39,7 @@ ACTIONS = (
     "claim",
     "claim",
     "extend",
+    "release",
     "ack",
 )
 
@@ -88,6 +89,8 @@ class StoreMachine(RuleBasedStateMachine):
                 group.append(self.a_claim(data))
             elif action == "extend":
                 group.append(self.an_extension(data))
+            elif action == "release":
+                group.append(Release(task_id=data.draw(st.sampled_from([*self.queue, "nobody"]))))
             elif action == "ack":
                 group.append(MessagesDone(message_ids=tuple(self.outbox[:1])))
             elif free:
@@ -202,6 +205,12 @@ class StoreMachine(RuleBasedStateMachine):
                 if one is not None:
                     one["seen"] = max(one["seen"], write.now_ms)
                 return one is not None
+            case Release():
+                one = self.queue.get(write.task_id)
+                if one is not None and one["held"]:
+                    one.update(held=False, polls=one["polls"] - 1)
+                    if one["polls"] == 0:
+                        one.update(worker="", start=0, seen=0)
             case MessagesDone():
                 self.outbox = [one for one in self.outbox if one not in write.message_ids]
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Raw
 
 from engine.core.records import Lease, QueueEntry, Timer
-from engine.ports.stores import Claim, Claimed, ExecutionStore, ExtendLease, MarkPolls, PollMark
+from engine.ports.stores import Claim, Claimed, ExecutionStore, ExtendLease, MarkPolls, PollMark, Release
 from engine.testing.builders import accepted, creation, entry, queued, step, task
 
 
@@ -103,6 +103,34 @@ class QueueContract:
         assert again[1].entry.lease == Lease(
             worker_id="you", start_ms=100, update_ms=200, poll_count=2, held=True
         )
+
+    async def test_a_released_task_is_as_if_never_polled(self, store: ExecutionStore) -> None:
+        """It waits at its old place without a lease or, had it been polled before, with one poll less."""
+        await queued(store, "w1", [entry("w1", "t1", poll_by_ms=500, response_ms=9), entry("w1", "t2")])
+        before = await the_entry(store, "t1")
+        await claimed_ids(store, 1, now_ms=100)
+
+        assert await accepted(store, Release(task_id="t1"), Release(task_id="unknown")) == [None, None]
+
+        assert await the_entry(store, "t1") == before
+        assert await store.next_instant_ms() == 500
+        assert await claimed_ids(store, 1, now_ms=200) == ["t1"]
+        held = await the_entry(store, "t1")
+        assert held.lease is not None
+        held.lease.held = False
+        await accepted(store, step("w1", 1, queue_put=[held], queue_removed=["t2"]))
+        await claimed_ids(store, 1, now_ms=300)
+        await accepted(store, Release(task_id="t1"))
+        again = (await the_entry(store, "t1")).lease
+        assert again is not None
+        assert (again.held, again.poll_count, again.start_ms) == (False, 1, 200)
+
+    async def test_release_takes_nothing_from_a_waiting_task(self, store: ExecutionStore) -> None:
+        """A task nobody holds keeps its polls."""
+        lease = Lease(worker_id="me", start_ms=5, update_ms=6, poll_count=2)
+        await queued(store, "w1", [entry("w1", "t1", lease=lease)])
+        await accepted(store, Release(task_id="t1"))
+        assert (await the_entry(store, "t1")).lease == lease
 
     async def test_a_task_is_put_in_a_waiting_hand(self, store: ExecutionStore) -> None:
         """An entry put with a held lease is leased from the start."""

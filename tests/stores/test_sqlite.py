@@ -23,7 +23,7 @@ from engine.adapters.sql.tables import METADATA
 from engine.core.errors import StoreError, StoreFullError, VersionConflictError
 from engine.core.records import Timer
 from engine.core.search import SearchQuery
-from engine.ports.stores import AppendLogs, Claim, ExtendLease, MarkPolls, MessagesDone
+from engine.ports.stores import AppendLogs, Claim, ExtendLease, MarkPolls, MessagesDone, Release
 from engine.testing.builders import accepted, creation, ended, entry, event, header, message, step, task
 
 ROOT = Path(__file__).parents[2]
@@ -281,6 +281,7 @@ async def use_everything(store: SqliteExecutionStore) -> None:
         ),
         Claim(queue="work", count=2, worker_id="me", now_ms=99),
         ExtendLease(task_id="t1", now_ms=99),
+        Release(task_id="t2"),
         AppendLogs(task_id="t1", lines=(("x", 1),)),
         MarkPolls(marks=(("work", "", "me", 1),)),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from bisect import insort
 from collections.abc import Collection, Iterable, Sequence
-from typing import TypeVar
+from typing import TypeVar, assert_never
 
 import msgspec
 from msgspec import Struct
@@ -38,10 +38,13 @@ from engine.ports.stores import (
     MarkPolls,
     MessagesDone,
     PollMark,
+    Release,
     StoredWorkflow,
     WorkflowRow,
     Write,
     WriteResult,
+    leased,
+    released,
 )
 
 S = TypeVar("S", bound=Struct)
@@ -275,8 +278,7 @@ class MemoryExecutionStore:
         self._drop_entries(stored, delta.queue_removed)
         for entry in delta.queue_put:
             self._drop_entries(stored, [entry.task_id])  # a put-back entry is the youngest again
-            if entry.lease == Lease():
-                entry.lease = None
+            entry.lease = _said(entry.lease)
             self._entries[entry.task_id] = entry
             stored.entries.add(entry.task_id)
         for key in delta.timers_cleared:
@@ -303,6 +305,8 @@ class MemoryExecutionStore:
                 return self._claim(write)
             case ExtendLease():
                 return self._extend(write)
+            case Release():
+                self._release(write)
             case MessagesDone():
                 for message_id in write.message_ids:
                     self._outbox.pop(message_id, None)
@@ -314,6 +318,8 @@ class MemoryExecutionStore:
                     self._marks[key] = max(at_ms, self._marks.get(key, at_ms))
             case Delta():
                 raise InvariantError("deltas are written before the rest")
+            case _:
+                assert_never(write)
         return None
 
     def _claim(self, claim: Claim) -> list[Claimed]:
@@ -323,15 +329,7 @@ class MemoryExecutionStore:
                 insort(due, (-entry.priority, entry.due_ms, age, entry))
         claimed = []
         for *_, entry in due[: claim.count]:
-            before = entry.lease or Lease()
-            entry.lease = Lease(
-                worker_id=claim.worker_id,
-                start_ms=before.start_ms or claim.now_ms,
-                update_ms=claim.now_ms,
-                poll_count=before.poll_count + 1,
-                held=True,
-                progress=before.progress,
-            )
+            entry.lease = leased(entry.lease, claim)
             home = self._home.get(entry.task_id)
             if home is not None:
                 task = self._workflows[home].tasks[entry.task_id]
@@ -347,6 +345,11 @@ class MemoryExecutionStore:
         if extension.progress is not None:
             lease.progress = extension.progress.copy()
         return True
+
+    def _release(self, release: Release) -> None:
+        entry = self._entries.get(release.task_id)
+        if entry is not None and entry.lease is not None and entry.lease.held:
+            entry.lease = _said(released(entry.lease))
 
     def _by_seq(self, workflow_id: str) -> list[Task]:
         stored = self._workflows.get(workflow_id)
@@ -409,6 +412,11 @@ def _copy_task(task: Task) -> Task:
         links=copy.copy(task.links),
         output=task.output,
     )
+
+
+def _said(lease: Lease | None) -> Lease | None:
+    """The lease, or none when it says nothing."""
+    return None if lease == Lease() else lease
 
 
 def _held(entry: QueueEntry) -> bool:

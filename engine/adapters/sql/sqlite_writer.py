@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
+from typing import assert_never
 
 import msgspec
 
@@ -24,8 +25,11 @@ from engine.ports.stores import (
     ExtendLease,
     MarkPolls,
     MessagesDone,
+    Release,
     Write,
     WriteResult,
+    leased,
+    released,
 )
 
 _QUEUE = ", ".join(codec.QUEUE_COLUMNS)
@@ -96,6 +100,8 @@ _LEASE = """UPDATE queue SET held = 1, worker_id = ?, start_ms = ?, update_ms = 
     deadline_ms = ? WHERE entry_id = ?"""
 _ENTRY = f"SELECT {_QUEUE} FROM queue WHERE task_id = ?"  # noqa: S608 - column names of ours
 _EXTEND = "UPDATE queue SET update_ms = ?, progress = ?, deadline_ms = ? WHERE task_id = ?"
+_RELEASE = """UPDATE queue SET held = 0, worker_id = ?, start_ms = ?, update_ms = ?, poll_count = ?,
+    deadline_ms = ? WHERE task_id = ?"""
 _MESSAGE_DONE = "DELETE FROM outbox WHERE message_id = ?"
 _APPEND_LOG = "INSERT INTO task_log (task_id, line, created_ms) VALUES (?, ?, ?)"
 _MARK_POLL = """INSERT INTO poll_data (task_type, domain, worker_id, at_ms) VALUES (?, ?, ?, ?)
@@ -282,6 +288,8 @@ def _write_other(connection: sqlite3.Connection, write: Write) -> WriteResult:
             return _claim(connection, write)
         case ExtendLease():
             return _extend(connection, write)
+        case Release():
+            _release(connection, write)
         case MessagesDone():
             connection.executemany(_MESSAGE_DONE, [(message_id,) for message_id in write.message_ids])
         case AppendLogs():
@@ -290,6 +298,8 @@ def _write_other(connection: sqlite3.Connection, write: Write) -> WriteResult:
             connection.executemany(_MARK_POLL, write.marks)
         case Delta():
             raise InvariantError("deltas are written before the rest")
+        case _:
+            assert_never(write)
     return None
 
 
@@ -308,16 +318,7 @@ def _claim(connection: sqlite3.Connection, claim: Claim) -> list[Claimed]:
     columns = 1 + len(codec.QUEUE_COLUMNS)
     for row in rows:
         entry = codec.entry_from(row[1:columns])
-        before = entry.lease or Lease()
-        entry.lease = Lease(
-            worker_id=claim.worker_id,
-            start_ms=before.start_ms or claim.now_ms,
-            update_ms=claim.now_ms,
-            poll_count=before.poll_count + 1,
-            held=True,
-            progress=before.progress,
-        )
-        now = entry.lease
+        now = entry.lease = leased(entry.lease, claim)
         leases.append(
             (now.worker_id, now.start_ms, now.update_ms, now.poll_count, entry.deadline_ms(), row[0])
         )
@@ -339,3 +340,24 @@ def _extend(connection: sqlite3.Connection, extension: ExtendLease) -> bool:
     progress = None if lease.progress is None else bytes(lease.progress)
     connection.execute(_EXTEND, (lease.update_ms, progress, entry.deadline_ms(), extension.task_id))
     return True
+
+
+def _release(connection: sqlite3.Connection, release: Release) -> None:
+    row = connection.execute(_ENTRY, (release.task_id,)).fetchone()
+    if row is None:
+        return
+    entry = codec.entry_from(row)
+    if entry.lease is None or not entry.lease.held:
+        return
+    lease = entry.lease = released(entry.lease)
+    connection.execute(
+        _RELEASE,
+        (
+            lease.worker_id,
+            lease.start_ms,
+            lease.update_ms,
+            lease.poll_count,
+            entry.deadline_ms(),
+            release.task_id,
+        ),
+    )

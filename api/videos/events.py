@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -106,7 +106,7 @@ async def stream(
     last_event_id: str,
     current: Callable[[], Iterable[tuple[str, dict[str, Any]]]],
     keepalive_ms: int = KEEPALIVE_MS,
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes]:
     """Server-sent events of a video, without end: what was missed, or else the state now, then what comes.
 
     Args:

@@ -91,7 +91,7 @@ class Snapshot(Struct, kw_only=True, frozen=True, rename="camel"):
     """A video's view of its workflow. `playback` has paths relative to the version's folder."""
 
     status: VideoStatus = VideoStatus.QUEUED
-    progress: Progress = Progress()
+    progress: Progress = Progress(phase="validate", message="waiting for a worker")
     source: dict[str, Any] = {}
     verdicts: list[dict[str, Any]] = []
     renditions: list[Rendition] = []

@@ -161,7 +161,7 @@ class ScriptedWorker:
         """The next task of that type."""
 
         def poll() -> Any:
-            query = {"workerid": "scripted", "count": 1, "timeout": 1000}
+            query: dict[str, str | int] = {"workerid": "scripted", "count": 1, "timeout": 1000}
             answer = self._http.get(f"/api/tasks/poll/batch/{task_type}", params=query)
             answer.raise_for_status()
             return answer.json()

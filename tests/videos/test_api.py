@@ -337,20 +337,21 @@ def test_waiting_without_workers_is_told_once(
     start_server: Callable[..., RunningServer], capfd: pytest.CaptureFixture[str]
 ) -> None:
     """With nobody polling, the videos' messages say so and the log says so once; a worker ends it."""
-    server = start_server(FollowTimings(watch_ms=50, unpolled_ms=300))
+    server = start_server(FollowTimings(watch_ms=50, unpolled_ms=500))
     waiting = [server.upload(b"x").json()["id"] for _ in range(2)]
-    told = "no worker polls for media_validate"
 
-    for video_id in waiting:
-        eventually(lambda v=video_id: told in server.video(v)["progress"]["message"], "the message")
-    scripted = ScriptedWorker(server)
-    scripted.take("media_validate")
-    eventually(
-        lambda: not any(told in server.video(each)["progress"]["message"] for each in waiting), "its end"
-    )
+    def told() -> list[bool]:
+        messages = [server.video(each)["progress"]["message"] for each in waiting]
+        return ["no worker polls for media_validate" in message for message in messages]
 
+    eventually(lambda: all(told()), "the message")
     assert "".join(capfd.readouterr()).count("no_worker_polls") == 1
-    scripted.close()
+
+    def polled_and_quiet() -> bool:
+        server.http.get("/api/tasks/poll/batch/media_validate", params={"workerid": "w", "timeout": 1})
+        return not any(told())
+
+    eventually(polled_and_quiet, "the message's end")
 
 
 def test_openapi_describes_the_product(shared: RunningServer) -> None:

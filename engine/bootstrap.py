@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -54,13 +55,16 @@ class Engine:
         scripts: ScriptRunner,
         clock: Clock,
         chance: Chance,
+        environment: Mapping[str, str],
     ) -> None:
         self.store = store
         self.scripts = scripts
         self.clock = clock
         self.feed = Feed()
-        self.definitions = Definitions(store, metadata)
-        self.metadata = Metadata(metadata, self.definitions, clock, scripts.syntax_problem)
+        self.definitions = Definitions(
+            store, metadata, environment=environment, js_problem=scripts.syntax_problem
+        )
+        self.metadata = Metadata(metadata, self.definitions, clock)
         self.queues = Queues(store, self.definitions, clock)
         self.committer = Committer(store, self.queues)
         loader = FactLoader(store, self.definitions, scripts)
@@ -165,7 +169,12 @@ async def open_engine(
     """
     execution_store, metadata_store = _stores(settings)
     engine = Engine(
-        execution_store, metadata_store, QuickJsRunner(), clock or SystemClock(), chance or SystemChance()
+        execution_store,
+        metadata_store,
+        QuickJsRunner(),
+        clock or SystemClock(),
+        chance or SystemChance(),
+        settings.environment(),
     )
     engine.start()
     return engine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -23,3 +24,20 @@ class EngineSettings(BaseSettings):
         "FULL",
         description="FULL: an acknowledged update survives a power failure. NORMAL: it survives a killed process, but the last commits may be lost when the machine loses power.",
     )
+    expression_environment: str = Field(
+        "HOME,HOSTNAME,LANG,PATH,TZ,USER",
+        description="Names of environment variables that expressions such as ${HOME} may read, separated by "
+        "commas. Others stay unseen, since a server's environment holds its secrets.",
+    )
+
+    def environment(self) -> dict[str, str]:
+        """What expressions may read: the names above, and CONDUCTOR_ENV_X as `workflow.env.X`."""
+        listed = {name.strip() for name in self.expression_environment.split(",")}
+        found = {name: value for name, value in os.environ.items() if name in listed}
+        for name, value in os.environ.items():
+            if name.startswith(STORED_PREFIX):
+                found[f"workflow.env.{name.removeprefix(STORED_PREFIX)}"] = value
+        return found
+
+
+STORED_PREFIX = "CONDUCTOR_ENV_"

@@ -20,11 +20,11 @@ from engine.core import events as ev
 from engine.core import operations
 from engine.core.errors import ConflictError, InvariantError, NotFoundError, RefusedError
 from engine.core.facts import View
-from engine.core.flow import advance, end_workflow, ended, rearm, run_rearmed
+from engine.core.flow import advance, end_workflow, ended, rearm, run_rearmed, with_lease
 from engine.core.graph import SYSTEM_TYPES, Graph
 from engine.core.mapping import want
 from engine.core.model import TimeoutPolicy, WorkflowTimeoutPolicy
-from engine.core.records import Delta, Header, HistoryRow, Lease, QueueEntry, Task
+from engine.core.records import Delta, Header, HistoryRow, QueueEntry, Task
 from engine.core.statuses import WORKFLOW_OPEN, TaskStatus, WorkflowStatus
 from engine.core.step import TOP, EndWorkflow, Place, Step, Wanted, unset
 from engine.core.timeouts import expired, queue_entry, queue_name
@@ -133,7 +133,8 @@ def _start(step: Step, event: ev.Start) -> Applied:
     header.variables = dict(definition.variables)
     given = msgspec.json.decode(event.input)
     if definition.input_template and given:
-        step.input = Raw(msgspec.json.encode({**definition.input_template, **given}))
+        present = {key: value for key, value in given.items() if value is not None}
+        step.input = Raw(msgspec.json.encode({**definition.input_template, **present}))
     else:
         step.input = event.input
     arm_workflow_timeout(step)
@@ -168,7 +169,7 @@ def _reported(step: Step, event: ev.TaskReported) -> Applied:
     status = event.status
     if status is TaskStatus.IN_PROGRESS and worker_task:
         status = TaskStatus.SCHEDULED
-    task = _with_lease(step, task, event.entry)
+    task = with_lease(step, task, event.entry)
     output = task.output if event.output is None else event.output
     if event.merge and event.output is not None:
         output = Raw(msgspec.json.encode({**step.document(task.output), **msgspec.json.decode(event.output)}))
@@ -207,28 +208,17 @@ def put_back(step: Step, task: Task, entry: QueueEntry | None, *, due_ms: int) -
     step.queue(fresh)
 
 
-def _with_lease(step: Step, task: Task, entry: QueueEntry | None) -> Task:
-    lease: Lease | None = entry.lease if entry is not None else None
-    if lease is None or not lease.start_ms:
-        return task
-    state = replace(
-        task.state,
-        start_time=task.state.start_time or lease.start_ms,
-        poll_count=lease.poll_count,
-        worker_id=unset(lease.worker_id or None),
-    )
-    return step.put(replace(task, state=state))
-
-
 def _deadline(step: Step, event: ev.DeadlinePassed) -> Applied:
     task = step.known(event.task_id)
     if task is None or not task.open or step.header.status not in WORKFLOW_OPEN:
         return Applied(changed=False, task=task)
     policy = step.task_def(task)
-    over = expired(task, policy, lease=event.entry.lease, now_ms=step.now_ms) if policy is not None else None
+    entry = step.entry(task)  # as it is now: the lease may have been renewed since the deadline was read
+    lease = entry.lease if entry is not None else None
+    over = expired(task, policy, lease=lease, now_ms=step.now_ms) if policy is not None else None
     if over is None:
         return Applied(changed=False, task=task)
-    task = _with_lease(step, task, event.entry)
+    task = with_lease(step, task, entry)
     task = step.move(task, TaskStatus.TIMED_OUT, reason=over.reason)
     step.unqueue(task)
     if over.policy is TimeoutPolicy.TIME_OUT_WF:

@@ -11,11 +11,12 @@ from msgspec.structs import replace
 
 from engine.core import retry
 from engine.core.facts import DefinitionFact, FactsMissingError
+from engine.core.graph import SYSTEM_TYPES
 from engine.core.mapping import Source, evaluate, source_of, want
-from engine.core.records import EMPTY_OBJECT, Task
+from engine.core.records import EMPTY_OBJECT, QueueEntry, Task, iteration_in
 from engine.core.scope import StepScope
 from engine.core.statuses import TASK_SUCCESSFUL, TaskStatus, WorkflowStatus
-from engine.core.step import TOP, EndWorkflow, Place, Step, Wanted
+from engine.core.step import TOP, EndWorkflow, Place, Step, Wanted, unset
 from engine.core.tasks import TASK_TYPES, WORKER, do_while, forks, sub_workflow, switch, waits
 from engine.core.timeouts import queue_entry, queue_name
 
@@ -78,7 +79,7 @@ def _run(step: Step, task: Task) -> list[Wanted]:
 def _step_over(step: Step, item: Wanted) -> list[Wanted]:
     """A task skipped before it was reached: its record exists, the flow goes on behind it."""
     task = step.task(step.header.skipped.pop(item.ref))
-    return final(step, task)
+    return final(step, step.put(replace(task, state=replace(task.state, executed=True))))
 
 
 # ------------------------------------------------------------------------------------------------ ending tasks
@@ -136,30 +137,33 @@ def final(step: Step, task: Task) -> list[Wanted]:
 
 
 def _successors(step: Step, task: Task) -> list[Wanted]:
-    node = step.node(task)
-    if node is None:
+    ref = following(step, task)
+    if ref is None:
         return []
-    if (
-        task.status is TaskStatus.SKIPPED
-        and node.type in ("FORK_JOIN", "FORK_JOIN_DYNAMIC")
-        and node.next is not None
-    ):
-        node = step.graph.nodes[node.next]  # with a skipped fork its JOIN is stepped over too
-    place = Place(
-        loop=task.links.loop,
-        suffix=task.links.suffix,
-        iteration=task.head.iteration if task.links.loop else 0,
-    )
+    if step.header.revived and ref not in step.header.skipped and step.by_refs([ref + task.links.suffix]):
+        return []  # it ran before the workflow was brought back
+    return [want(step, ref, place_of(task))]
+
+
+def following(step: Step, task: Task) -> str | None:
+    """The reference that an ended task leads to; None where its list, its branch or the workflow ends."""
+    node = step.node(task)
+    if node is None or node.type == "TERMINATE":
+        return None
+    if task.status is TaskStatus.SKIPPED:
+        if node.type in ("FORK_JOIN", "FORK_JOIN_DYNAMIC") and node.next is not None:
+            return step.graph.nodes[node.next].next  # with a skipped fork its JOIN is stepped over too
+        return node.next
     if task.head.task_type in ("SWITCH", "DECISION"):
         chosen = switch.branch_of(step, node.ref, switch.chosen_case(step, task))
-        if chosen:
-            return [want(step, chosen[0], place)]
-    if task.head.task_type == "FORK" or node.next is None or node.type == "TERMINATE":
-        return []
-    if task.head.task_type == "DO_WHILE" and task.links.loop is not None:
-        around = step.loop_state(task.links.loop)
-        place = replace(place, iteration=around.iteration if around is not None else place.iteration)
-    return [want(step, node.next, place)]
+        return chosen[0] if chosen else node.next
+    return None if task.head.task_type == "FORK" else node.next
+
+
+def place_of(task: Task) -> Place:
+    """Where the tasks beside this one are created; a DO_WHILE's own `iteration` counts its rounds, not its place."""
+    suffix = task.links.suffix
+    return Place(loop=task.links.loop, suffix=suffix, iteration=iteration_in(suffix))
 
 
 def new_attempt(
@@ -182,7 +186,7 @@ def new_attempt(
         template=step.graph.nodes[task.links.base_ref].template
         if task.links.in_def
         else _own_template(step, task),
-        place=Place(loop=task.links.loop, suffix=task.links.suffix, iteration=task.head.iteration),
+        place=place_of(task),
     )
     new_id = step.ids.uuid()
     old_input = step.document(task.head.input_data)
@@ -302,6 +306,8 @@ def cancel_task(step: Step, task: Task, end: EndWorkflow) -> None:
             task = step.put(replace(task, head=replace(task.head, iteration=state.iteration)), head=True)
             output = {**step.document(task.output), "iteration": state.iteration}
             task = step.put(replace(task, output=Raw(msgspec.json.encode(output))))
+    if task.head.task_type not in SYSTEM_TYPES:
+        task = with_lease(step, task, step.entry(task))
     step.unqueue(task)
     cancelled = step.move(task, TaskStatus.CANCELED)
     child_id = cancelled.state.sub_workflow_id
@@ -310,6 +316,20 @@ def cancel_task(step: Step, task: Task, end: EndWorkflow) -> None:
         if end.reason:
             reason = f"Parent workflow has been terminated with reason: {end.reason}"
         step.send("terminate_child", child_id, {"reason": reason, "parent_task_id": task.id})
+
+
+def with_lease(step: Step, task: Task, entry: QueueEntry | None) -> Task:
+    """Take over into the task what its queue entry knows of polls; the entry goes when the task ends."""
+    lease = entry.lease if entry is not None else None
+    if lease is None or not lease.start_ms:
+        return task
+    state = replace(
+        task.state,
+        start_time=task.state.start_time or lease.start_ms,
+        poll_count=lease.poll_count,
+        worker_id=unset(lease.worker_id or None),
+    )
+    return step.put(replace(task, state=state))
 
 
 def _output(step: Step) -> Raw:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from msgspec import Raw, Struct
 
-from engine.core.expressions import Template, compile_template
+from engine.core.expressions import Template, compile_template, merge_input_template
 from engine.core.model import WorkflowDef, WorkflowTask, decode, encode
 
 SYSTEM_TYPES = frozenset(
@@ -116,12 +116,10 @@ def compile_definition(definition: WorkflowDef) -> Graph:
 
 def compile_task(task: WorkflowTask) -> Template:
     """The parsed input of a task, the task definition's inputTemplate included where its type uses one."""
-    parameters = dict(task.input_parameters)
     defaults = task.task_definition.input_template if task.task_definition is not None else {}
     if defaults and task.type not in NO_TEMPLATE_TYPES:
-        for key, value in defaults.items():
-            parameters.setdefault(key, value)
-    return compile_template(parameters)
+        return compile_template(merge_input_template(task.input_parameters, defaults))
+    return compile_template(task.input_parameters)
 
 
 def _walk(

@@ -13,9 +13,10 @@ from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
 from engine.core import events as ev
+from engine.core.downstream import downstream
 from engine.core.errors import ConflictError, IllegalStateError, InvalidRequestError, NotFoundError
 from engine.core.facts import AllTasksFact, FactsMissingError
-from engine.core.flow import new_attempt, rearm, run_rearmed
+from engine.core.flow import following, new_attempt, place_of, rearm, run_rearmed
 from engine.core.graph import SYSTEM_TYPES
 from engine.core.mapping import want
 from engine.core.records import (
@@ -30,7 +31,7 @@ from engine.core.records import (
 )
 from engine.core.statuses import TASK_SUCCESSFUL, WORKFLOW_OPEN, TaskStatus, WorkflowStatus
 from engine.core.step import Place, Step, Wanted
-from engine.core.tasks import do_while, forks, sub_workflow, switch
+from engine.core.tasks import do_while, forks, sub_workflow
 from engine.core.tasks.waits import arm
 
 IN_PLACE_TYPES = frozenset({"DO_WHILE", "FORK_JOIN", "JOIN", "EXCLUSIVE_JOIN"})
@@ -72,6 +73,7 @@ def reset(
         step.new_graph = graph
         header.version, header.definition_hash = graph.definition.version, graph.hash
     step.move_workflow(WorkflowStatus.RUNNING)
+    header.revived = False
     header.end_ms = header.last_retried_ms = 0
     header.reason = header.failed_task_id = header.last_task_id = None
     header.seq = header.open = header.dynamic_forks = 0
@@ -104,6 +106,8 @@ def rerun_from(step: Step, event: ev.Rerun) -> list[Wanted]:
     task = next((t for t in tasks if t.id == event.task_id), None)
     if task is None:
         raise InvalidRequestError(f"Task {event.task_id} not found")
+    if task.status is TaskStatus.SKIPPED:
+        raise InvalidRequestError(f"Task {event.task_id} was skipped: rerun the task before it")
     _run_again(step)
     header.failed_refs, header.failed_names, header.failed_seen = [], [], {}
     if event.workflow_input:
@@ -111,11 +115,16 @@ def rerun_from(step: Step, event: ev.Rerun) -> list[Wanted]:
     if event.correlation_id:
         header.correlation_id = event.correlation_id
     is_fork = task.head.task_type == "FORK"
-    for later in tasks:
-        if later.head.seq > task.head.seq or (later.id == task.id and is_fork):
-            step.remove(later)
+    gone = downstream(step.graph, task, tasks)
     if is_fork:
-        return _rebuild(step)  # the missing fork is mapped anew from its predecessor
+        gone |= {task.id} | _of_fork(step, task, tasks)
+    for later in tasks:
+        if later.id in gone:
+            step.remove(later)
+    going = _revive_failed(step, apart_from=task.id)
+    if is_fork:
+        # the missing fork is mapped anew from its predecessor
+        return _rebuild(step) + _run_each(step, going)
     head = replace(task.head, scheduled_time=step.now_ms)
     if event.task_input is not None:
         value = event.task_input
@@ -123,9 +132,31 @@ def rerun_from(step: Step, event: ev.Rerun) -> list[Wanted]:
             value = {**step.document(task.head.input_data), "workflowInput": event.task_input}
         head = replace(head, input_data=Raw(msgspec.json.encode(value)))
     task = step.put(replace(task, head=head, output=EMPTY_OBJECT), head=True)
-    task = _set_going(step, task)
-    wanted = _rebuild(step)
-    return wanted + _run_each(step, [task])
+    going.append(_set_going(step, task))
+    return _rebuild(step) + _run_each(step, going)
+
+
+def _of_fork(step: Step, fork: Task, tasks: list[Task]) -> set[str]:
+    """The JOIN and the branches of a fork."""
+    join = step.graph.nodes[fork.links.base_ref].next
+    ref = None if join is None else join + fork.links.suffix
+    return {task.id for task in tasks if task.ref == ref or ref in task.links.joins}
+
+
+def _revive_failed(step: Step, *, apart_from: str) -> list[Task]:
+    """Set going again what failed elsewhere, and attempts whose later ones have just been removed."""
+    newest = {task.ref: task for task in step.all_tasks()}
+    going = []
+    for item in newest.values():
+        if item.id == apart_from or not (
+            item.status in FAILURES | {TaskStatus.CANCELED} or item.state.retried
+        ):
+            continue
+        if item.head.task_type in IN_PLACE_TYPES:
+            step.revive(item, TaskStatus.IN_PROGRESS, reason_for_incompletion=UNSET)
+        else:
+            going.append(_set_going(step, item))
+    return going
 
 
 # ------------------------------------------------------------------------------------------------ retry
@@ -199,7 +230,11 @@ def child_revived(step: Step, task_id: str, child_id: str) -> list[Wanted] | Non
             continue
         elif item.head.task_type in IN_PLACE_TYPES:
             step.revive(item, TaskStatus.IN_PROGRESS, reason_for_incompletion=UNSET)
-        elif item.status is TaskStatus.CANCELED:
+        elif item.status in FAILURES and item.head.task_type not in SYSTEM_TYPES:
+            going.append(
+                new_attempt(step, item, delay_seconds=0, delay_ms=0, keep_reason=False, executed=True)
+            )
+        else:
             head = replace(item.head, retry_count=item.head.retry_count + 1)
             going.append(_set_going(step, step.put(replace(item, head=head), head=True)))
     return _rebuild(step) + _run_each(step, going)
@@ -241,7 +276,7 @@ def skip(step: Step, event: ev.SkipTask) -> None:
         input_data=event.input,
         workflow_priority=header.priority,
     )
-    state = TaskState(status=TaskStatus.SKIPPED, start_time=step.now_ms, end_time=step.now_ms, executed=True)
+    state = TaskState(status=TaskStatus.SKIPPED, start_time=step.now_ms, end_time=step.now_ms)
     task = step.add(head, state, TaskLinks(base_ref=node.ref), event.output)
     header.skipped = {**header.skipped, node.ref: task.id}
 
@@ -256,6 +291,7 @@ def _whole_list(step: Step) -> list[Task]:
 def _run_again(step: Step) -> None:
     header = step.header
     step.move_workflow(WorkflowStatus.RUNNING)
+    header.revived = True
     header.last_retried_ms = step.now_ms
     header.end_ms = 0
     header.reason = header.failed_task_id = None
@@ -292,6 +328,7 @@ def _rebuild(step: Step) -> list[Wanted]:
     without their successors.
     """
     header = step.header
+    _remove_half_forks(step)
     newest: dict[str, Task] = {}
     for task in step.all_tasks():
         newest[task.ref] = task
@@ -330,6 +367,20 @@ def _rebuild(step: Step) -> list[Wanted]:
     return _frontier(step, newest)
 
 
+def _remove_half_forks(step: Step) -> None:
+    """A fork whose creation ended the workflow has no JOIN: it is taken away, to be created anew."""
+    tasks = step.all_tasks()
+    refs = {task.ref for task in tasks}
+    for task in tasks:
+        if task.head.task_type == "FORK" and step.known(task.id) is not None:
+            join = step.graph.nodes[task.links.base_ref].next
+            if join is not None and join + task.links.suffix not in refs:
+                gone = {task.id} | downstream(step.graph, task, tasks) | _of_fork(step, task, tasks)
+                for item in tasks:
+                    if item.id in gone:
+                        step.remove(item)
+
+
 def _revive_around(step: Step, newest: dict[str, Task]) -> None:
     """An ended JOIN or DO_WHILE around a task that is open again must be open, too."""
     moved = True
@@ -352,24 +403,13 @@ def _frontier(step: Step, newest: dict[str, Task]) -> list[Wanted]:
     if not newest and step.graph.first is not None:
         return [want(step, step.graph.first, Place())]
     for task in sorted(newest.values(), key=lambda t: t.head.seq):
-        node = step.node(task)
-        if node is None or task.open or not (_is_final(task) or task.status is TaskStatus.COMPLETED):
+        if task.open or not (_is_final(task) or task.status is TaskStatus.COMPLETED):
             continue
         if task.ref in step.header.skipped:
             continue
-        following = node.next
-        if task.head.task_type in ("SWITCH", "DECISION"):
-            chosen = switch.branch_of(step, node.ref, switch.chosen_case(step, task))
-            following = chosen[0] if chosen else following
-        if following is None or task.head.task_type in ("FORK", "TERMINATE"):
-            continue
-        if following + task.links.suffix not in newest:
-            place = Place(
-                loop=task.links.loop,
-                suffix=task.links.suffix,
-                iteration=task.head.iteration if task.links.loop else 0,
-            )
-            wanted.append(want(step, following, place))
+        ref = following(step, task)
+        if ref is not None and (ref + task.links.suffix not in newest or ref in header.skipped):
+            wanted.append(want(step, ref, place_of(task)))
     for ref, state in list(step.header.joins.items()):
         if state.waiting == 0:
             from engine.core.flow import ended

@@ -116,6 +116,12 @@ class Task(Struct, kw_only=True):
         return self.state.status in TASK_OPEN
 
 
+def iteration_in(suffix: str) -> int:
+    """The iteration of the innermost loop that a suffix such as `__2__1` names; 0 outside loops."""
+    last = suffix.rsplit("__", 1)[-1]
+    return int(last) if last else 0
+
+
 class JoinState(Struct, kw_only=True):
     """Progress of one JOIN: how many of its references have not ended for good yet."""
 
@@ -163,6 +169,7 @@ class Header(Struct, kw_only=True):
     # counters: what lets a step decide without reading the task list
     seq: int = 0
     open: int = 0
+    revived: bool = False  # retried or rerun: what follows a task may exist already
     last_task_id: str | None = None
     dynamic_forks: int = 0
     joins: dict[str, JoinState] = {}

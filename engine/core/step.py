@@ -14,7 +14,16 @@ from msgspec.structs import replace
 
 from engine.core.errors import InvariantError
 from engine.core.events import Stamped
-from engine.core.facts import FactsMissingError, IdStream, LatestFact, OpenTasksFact, RefsFact, TaskFact, View
+from engine.core.facts import (
+    EntriesFact,
+    FactsMissingError,
+    IdStream,
+    LatestFact,
+    OpenTasksFact,
+    RefsFact,
+    TaskFact,
+    View,
+)
 from engine.core.graph import SYSTEM_TYPES, Graph, Node, decode_workflow_task
 from engine.core.model import TaskDef, WorkflowTask
 from engine.core.records import (
@@ -95,7 +104,7 @@ class Step:
         )
         self.creating = creating
         self.now_ms = 0
-        self.ids = IdStream(0)
+        self.ids = IdStream(0, 0)
         self.new: dict[str, Task] = {}
         self.changed: dict[str, Task] = {}
         self.heads_changed: set[str] = set()
@@ -130,7 +139,7 @@ class Step:
 
     def begin(self, stamped: Stamped) -> None:
         self.now_ms = stamped.stamp.now_ms
-        self.ids = IdStream(stamped.stamp.seed)
+        self.ids = IdStream(stamped.stamp.seed, stamped.stamp.now_ms)
         self.created_in_event = 0
 
     def task(self, task_id: str) -> Task:
@@ -189,6 +198,14 @@ class Step:
         if lacking:
             raise FactsMissingError([RefsFact(tuple(lacking))])
         return found
+
+    def entry(self, task: Task) -> QueueEntry | None:
+        """The task's queue entry as stored. Raises FactsMissingError until the entries are known."""
+        if task.id in self.new:
+            return self.queue_put.get(task.id)
+        if self.view.entries is None:
+            raise FactsMissingError([EntriesFact()])
+        return self.view.entries.get(task.id)
 
     def open_tasks(self) -> list[Task]:
         """Every open task, by seq. Raises FactsMissingError when the view cannot tell."""
@@ -343,9 +360,8 @@ class Step:
 
     def send(self, kind: str, target_id: str, body: Mapping[str, Any]) -> None:
         """Write a message to another workflow (or to this one)."""
-        message_id = f"{self.now_ms:013d}-{self.ids.uuid()}"
         self.outbox.append(
-            Message(id=message_id, kind=kind, target_id=target_id, body=Raw(msgspec.json.encode(body)))
+            Message(id=self.ids.uuid(), kind=kind, target_id=target_id, body=Raw(msgspec.json.encode(body)))
         )
 
     def loop_state(self, ref: str | None) -> LoopState | None:

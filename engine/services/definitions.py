@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
 
 from msgspec.structs import replace
 
@@ -24,7 +25,22 @@ GRAPHS_KEPT_MAX = 500
 
 
 class Definitions:
-    def __init__(self, executions: ExecutionStore, metadata: MetadataStore) -> None:
+    """
+    Attributes:
+        environment: names that expressions may use without a task of that name; see EngineSettings.environment_names.
+        js_problem: says why a text is no JavaScript.
+    """
+
+    def __init__(
+        self,
+        executions: ExecutionStore,
+        metadata: MetadataStore,
+        *,
+        environment: Mapping[str, str],
+        js_problem: Callable[[str], str | None],
+    ) -> None:
+        self.environment = environment
+        self.js_problem = js_problem
         self._executions = executions
         self._metadata = metadata
         self._by_hash: OrderedDict[str, Graph] = OrderedDict()

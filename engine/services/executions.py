@@ -117,7 +117,7 @@ class Executions(Reading):
         graph = await self._graph_to_start(request)
         if request.input is None and not request.external_input_payload_storage_path:
             raise InvalidRequestError("NULL input passed when starting workflow")
-        workflow_id = IdStream(self._chance.seed()).uuid()
+        workflow_id = IdStream(self._chance.seed(), self._clock.now_ms()).uuid()
         event = ev.Start(
             input=Raw(msgspec.json.encode(request.input)) if request.input else EMPTY_OBJECT,
             correlation_id=request.correlation_id,
@@ -132,7 +132,12 @@ class Executions(Reading):
     async def _graph_to_start(self, request: StartRequest) -> Graph:
         if request.workflow_def is not None and bytes(request.workflow_def) != b"null":
             definition = decode_workflow_def(bytes(request.workflow_def))
-            problems = validate_workflow_def(definition)
+            problems = validate_workflow_def(
+                definition,
+                path="startWorkflow.arg0.workflowDef",
+                js_problem=self._definitions.js_problem,
+                env_names=self._definitions.environment,
+            )
             if problems:
                 raise InvalidRequestError(
                     INVALID, tuple((p.path, p.message, p.invalid_value) for p in problems)

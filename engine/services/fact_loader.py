@@ -17,6 +17,12 @@ class FactLoader:
         self._definitions = definitions
         self._scripts = scripts
 
+    def view(self, workflow_id: str) -> f.View:
+        """An empty view of a workflow."""
+        view = f.View(workflow_id)
+        view.environment = self._definitions.environment
+        return view
+
     async def header(self, view: f.View) -> bool:
         """Load what every step needs; False when the store has no such workflow."""
         stored = await self._store.load(view.workflow_id)
@@ -58,6 +64,8 @@ class FactLoader:
                 for task in await self._store.open_tasks(view.workflow_id):
                     keep(view, task)
                 view.open_known = True
+            case f.EntriesFact():
+                view.entries = await self._store.entries_of(view.workflow_id)
             case f.AllTasksFact() | f.LoopTasksFact():
                 for task in await self._store.tasks(view.workflow_id):
                     keep(view, task)

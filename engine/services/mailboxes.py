@@ -111,7 +111,7 @@ class Mailboxes:
     def _resident(self, workflow_id: str) -> _Resident:
         resident = self._residents.get(workflow_id)
         if resident is None:
-            resident = self._residents[workflow_id] = _Resident(View(workflow_id))
+            resident = self._residents[workflow_id] = _Resident(self._loader.view(workflow_id))
             if len(self._residents) > RESIDENTS_MAX:
                 self._evict()
         else:
@@ -199,6 +199,7 @@ class Mailboxes:
         raise VersionConflictError(f"workflow {view.workflow_id}: {ATTEMPTS_MAX} conflicts in a row")
 
     async def _prepare(self, view: View, stamped: list[ev.Stamped]) -> None:
+        view.entries = None
         starting = isinstance(stamped[0].event, ev.Start)
         if view.header is None:
             graph, restart = view.graph, view.restart_graph
@@ -234,7 +235,7 @@ class Mailboxes:
 
     def _reset(self, resident: _Resident) -> View:
         """Begin again from the store. The graph of a workflow not yet created is kept."""
-        fresh = View(resident.view.workflow_id)
+        fresh = self._loader.view(resident.view.workflow_id)
         if resident.view.row_version == 0:
             fresh.graph = resident.view.graph
         resident.view = fresh

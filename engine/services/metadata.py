@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -37,12 +37,10 @@ class Metadata:
         store: MetadataStore,
         definitions: Definitions,
         clock: Clock,
-        js_problem: Callable[[str], str | None],
     ) -> None:
         self._store = store
         self._definitions = definitions
         self._clock = clock
-        self._js_problem = js_problem
 
     # ------------------------------------------------------------------------------------ workflows
     async def register_workflow(self, body: bytes, *, overwrite: bool = False) -> None:
@@ -79,7 +77,8 @@ class Metadata:
         """Warnings {path, message} of an acceptable definition. Raises InvalidRequestError."""
         definition = decode_workflow_def(body)
         self._check({"validateWorkflowDef.arg0": definition})
-        return [{"path": problem.path, "message": problem.message} for problem in warnings(definition)]
+        found = warnings(definition, js_problem=self._definitions.js_problem)
+        return [{"path": problem.path, "message": problem.message} for problem in found]
 
     async def workflow_def(self, name: str, version: int | None = None) -> bytes:
         """Wire JSON. Raises NotFoundError."""
@@ -125,7 +124,12 @@ class Metadata:
         """Refuse the call when any definition has a problem; keys are the prefixes of the problems' paths."""
         problems: list[Problem] = []
         for prefix, definition in definitions.items():
-            problems += validate_workflow_def(definition, path=prefix, js_problem=self._js_problem)
+            problems += validate_workflow_def(
+                definition,
+                path=prefix,
+                js_problem=self._definitions.js_problem,
+                env_names=self._definitions.environment,
+            )
             problems += [
                 Problem(
                     path=prefix,

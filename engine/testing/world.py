@@ -79,8 +79,12 @@ class World:
             stamped.append(ev.Stamped(event=event, stamp=stamp))
         cold = self._decide(self._cold_view(), stamped)
         warm = self._decide(self._warm, stamped)
-        assert _bytes(cold.delta) == _bytes(warm.delta), "the kept view decides otherwise than the stored facts"
-        operation = any(isinstance(e, ev.Retry | ev.Rerun | ev.Restart | ev.ChildRevived | ev.Terminate) for e in events)
+        assert _bytes(cold.delta) == _bytes(warm.delta), (
+            "the kept view decides otherwise than the stored facts"
+        )
+        operation = any(
+            isinstance(e, ev.Retry | ev.Rerun | ev.Restart | ev.ChildRevived | ev.Terminate) for e in events
+        )
         if warm.delta is not None:
             self._write(warm.delta, revivals=operation)
             absorb(self._warm, msgspec.structs.replace(warm), self.row_version)
@@ -112,7 +116,9 @@ class World:
             held=True,
         )
 
-    def report(self, task_id: str, status: TaskStatus, output: dict[str, Any] | None = None) -> ev.TaskReported:
+    def report(
+        self, task_id: str, status: TaskStatus, output: dict[str, Any] | None = None
+    ) -> ev.TaskReported:
         reason = None if status is TaskStatus.COMPLETED else "it broke"
         encoded = Raw(msgspec.json.encode(output or {}))
         entry = self.queue.get(task_id)
@@ -151,7 +157,11 @@ class World:
                 events.append(self.report(task.id, TaskStatus.COMPLETED))
             if task.open and task.head.task_type == "WAIT" and not task.links.wait_until_ms:
                 events.append(self.report(task.id, TaskStatus.COMPLETED))
-            if task.open and task.head.task_type == "SUB_WORKFLOW" and isinstance(task.state.sub_workflow_id, str):
+            if (
+                task.open
+                and task.head.task_type == "SUB_WORKFLOW"
+                and isinstance(task.state.sub_workflow_id, str)
+            ):
                 events.append(self.child_end(task, WorkflowStatus.COMPLETED))
         if self.header is not None and self.header.pending:
             events.append(ev.Continue())
@@ -169,6 +179,7 @@ class World:
 
     # ------------------------------------------------------------------------------------ deciding
     def _decide(self, view: f.View, stamped: Sequence[ev.Stamped]) -> Decision:
+        view.entries = None
         for _ in range(ROUNDS_MAX):
             for item in stamped:
                 key = getattr(item.event, "key", None) or getattr(item.event, "task_id", None)
@@ -210,6 +221,8 @@ class World:
             case f.OpenTasksFact():
                 view.tasks |= {t.id: t for t in self.tasks.values() if t.open and t.id not in view.tasks}
                 view.open_known = True
+            case f.EntriesFact():
+                view.entries = dict(self.queue)
             case f.AllTasksFact() | f.LoopTasksFact():
                 view.tasks = {**self.tasks, **view.tasks}
                 for task in self.listed():
@@ -249,7 +262,9 @@ class World:
             self.timers[timer.key] = timer
         if self.header is not None:
             old, new = self.header.status, delta.header.status
-            legal_moves = WORKFLOW_MOVES[old] | (WORKFLOW_REVIVALS.get(old, frozenset()) if revivals else frozenset())
+            legal_moves = WORKFLOW_MOVES[old] | (
+                WORKFLOW_REVIVALS.get(old, frozenset()) if revivals else frozenset()
+            )
             assert new is old or new in legal_moves, f"workflow: {old} became {new}"
         self.header = msgspec.json.decode(msgspec.json.encode(delta.header), type=Header)
         self.row_version += 1
@@ -267,7 +282,9 @@ class World:
         listed = self.listed()
         seqs = [task.head.seq for task in listed]
         assert len(set(seqs)) == len(seqs), "two tasks with one seq"
-        attempts = [(task.ref, task.head.retry_count, task.state.retried) for task in listed if not task.state.retried]
+        attempts = [
+            (task.ref, task.head.retry_count, task.state.retried) for task in listed if not task.state.retried
+        ]
         refs = [ref for ref, _, _ in attempts]
         assert len(set(refs)) == len(refs), f"a reference ran twice: {refs}"
         open_tasks = [task for task in listed if task.open]
@@ -280,7 +297,9 @@ class World:
             assert not header.loops
             return
         waiting = len(header.pending) + len(header.unprocessed)
-        assert header.open == len(open_tasks) + waiting, f"open is {header.open}, not {len(open_tasks)} + {waiting}"
+        assert header.open == len(open_tasks) + waiting, (
+            f"open is {header.open}, not {len(open_tasks)} + {waiting}"
+        )
         queued = {task.id for task in open_tasks if task.head.task_type not in SYSTEM_TYPES}
         assert set(self.queue) == queued, "the queues are not the scheduled tasks"
         for ref, join in header.joins.items():
@@ -289,7 +308,9 @@ class World:
             inside = [task for task in open_tasks if task.links.loop == ref]
             extra = sum(self.tasks[tid].links.loop == ref for tid in header.unprocessed)
             extra += sum(item["place"]["loop"] == ref for item in header.pending)
-            assert loop.open == len(inside) + extra, f"loop {ref}: open is {loop.open}, not {len(inside)} + {extra}"
+            assert loop.open == len(inside) + extra, (
+                f"loop {ref}: open is {loop.open}, not {len(inside)} + {extra}"
+            )
         assert open_tasks or waiting, "a running workflow with nothing open"
 
     def _check_join(self, ref: str, waiting: int) -> None:

@@ -30,9 +30,7 @@ _WHOLE = re.compile(r"\$(?![.\[]|\{)|\$\[\s*[^'\"\s]")
 
 class DoWhile:
     def create(self, step: Step, source: Source, mapper: Mapper) -> list[Task]:
-        task = new_task(
-            step, source, task_type="DO_WHILE", task_def_name="DO_WHILE", status=TaskStatus.IN_PROGRESS
-        )
+        task = new_task(step, source, task_type="DO_WHILE", status=TaskStatus.IN_PROGRESS)
         step.header.loops[task.ref] = LoopState(task_id=task.id, iteration=0, open=0)
         return [task]
 

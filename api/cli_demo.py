@@ -212,7 +212,12 @@ def _report(results: list[dict[str, Any]], folder: Path, *, as_json: bool) -> No
     for each in results:
         _report_one(each)
     out = console()
-    out.print(f"Play it again:   showrunner serve --data {folder}", markup=False, soft_wrap=True)
+    if any(each["ok"] for each in results):
+        out.print(f"Play it again:   showrunner serve --data {folder}", markup=False, soft_wrap=True)
+    else:
+        out.print(
+            f"Logs:   {folder / 'server.log'} and {folder / 'worker.log'}", markup=False, soft_wrap=True
+        )
 
 
 def _report_one(result: dict[str, Any]) -> None:

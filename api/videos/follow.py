@@ -18,18 +18,10 @@ from msgspec import Struct
 
 from api.videos.events import EventHub
 from api.videos.models import OPEN_STATUSES, VideoStatus
+from api.videos.report import TaskLine, task_lines
 from api.videos.store import StoreUnavailableError, VideoRow, VideoStore
-from api.videos.view import (
-    Failure,
-    Snapshot,
-    TaskLine,
-    built,
-    changes,
-    latest_tasks,
-    snapshot,
-    task_lines,
-    waiting_since,
-)
+from api.videos.view import Failure, Snapshot, built, changes, snapshot, waiting_since
+from api.videos.wire import latest_tasks
 from engine.bootstrap import Engine
 from engine.core.errors import EngineError, NotFoundError
 from engine.ports.system import Clock
@@ -139,6 +131,9 @@ class Follower:
                     # Marked again: the next round, at the latest in watch_ms, tries once more.
                     self._dirty[workflow_id] = None
                     log.warning("video_not_refreshed", workflow_id=workflow_id, error=str(error))
+                except Exception:
+                    # One video that cannot be read must not stop the others; its next change is tried again.
+                    log.exception("video_view_failed", workflow_id=workflow_id)
             now_ms = self._clock.now_ms()
             if now_ms - watched_ms >= self._timings.watch_ms:
                 watched_ms = now_ms

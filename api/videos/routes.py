@@ -13,7 +13,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ValidationError
 
-from api.videos import present, view
+from api.videos import present
 from api.videos.errors import ProblemError, catalogue
 from api.videos.events import stream
 from api.videos.files import content_type
@@ -36,6 +36,7 @@ from api.videos.models import (
     VideoStatus,
     WorkerView,
 )
+from api.videos.report import report
 from api.videos.service import VideoService
 from api.videos.store import VideoFilter, VideoRow
 from api.videos.uploads import Body, boundary_of, receive_form, require_acceptable_length
@@ -297,7 +298,7 @@ class VideoRoutes:
         made = seen.report
         if not made:
             workflow = await self.service.workflow(row)
-            made = view.report(workflow) if workflow else {}
+            made = report(workflow) if workflow else {}
         return Report(
             source=present.source_of(row, seen),
             verdicts=[VerdictView.model_validate(each) for each in seen.verdicts],

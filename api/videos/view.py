@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
 
 from api.videos.models import OPEN_STATUSES, VideoStatus
+from api.videos.report import report
+from api.videos.wire import Json, first, latest_tasks, made, obj, objs, output, real, text, texts, whole
 
-Json = Mapping[str, Any]
 ItemStatus = Literal["waiting", "running", "ready", "failed", "cancelled"]
 
 ENCODE_TYPES = ("media_encode", "media_audio", "media_stills")
@@ -27,6 +28,8 @@ PHASES: tuple[tuple[str, tuple[str, ...], float, str], ...] = (
 
 SIDE_SHARE = 0.05
 """Sound and stills, each against all pictures together: about what they cost on the clips measured."""
+
+SEVERITIES = ("info", "normalise", "warn", "reject")
 
 ETA_AFTER_FRACTION = 0.05
 ETA_AFTER_MS = 2_000
@@ -103,17 +106,6 @@ class Snapshot(Struct, kw_only=True, frozen=True, rename="camel"):
     report: dict[str, Any] = {}
 
 
-class TaskLine(Struct, kw_only=True, frozen=True, rename="camel"):
-    """One task as the log of a video shows it."""
-
-    task: str
-    type: str
-    attempt: int
-    status: str
-    worker: str | None = None
-    message: str = ""
-
-
 def snapshot(workflow: Json, *, previous: Snapshot | None, now_ms: int, note: str = "") -> Snapshot:
     """View a workflow.
 
@@ -125,11 +117,11 @@ def snapshot(workflow: Json, *, previous: Snapshot | None, now_ms: int, note: st
     """
     tasks = latest_tasks(workflow)
     status = _status(workflow, tasks)
-    plan = _dict(_output(_first(tasks, "media_plan")).get("plan"))
+    plan = obj(output(first(tasks, "media_plan")).get("plan"))
     encodes = [task for task in tasks if task.get("taskType") == "media_encode"]
     renditions = _renditions(plan, encodes, now_ms)
-    validated = _output(_first(tasks, "media_validate"))
-    output = _dict(workflow.get("output"))
+    validated = output(first(tasks, "media_validate"))
+    ended_with = obj(workflow.get("output"))
     failure = _failure(workflow, tasks) if status is VideoStatus.FAILED else None
     ended = status not in OPEN_STATUSES
     return Snapshot(
@@ -137,40 +129,16 @@ def snapshot(workflow: Json, *, previous: Snapshot | None, now_ms: int, note: st
         progress=_progress(
             workflow, tasks, renditions, status=status, previous=previous, now_ms=now_ms, note=note
         ),
-        source=_source(_dict(validated.get("facts"))),
-        verdicts=_dicts(validated.get("verdicts")),
+        source=_source(obj(validated.get("facts"))),
+        verdicts=_verdicts(validated.get("verdicts")),
         renditions=renditions,
         audio=_audio(plan, tasks),
-        subtitles=_dicts(output.get("subtitles")),
-        playback=_texts(output.get("playback")) if status is VideoStatus.READY else {},
+        subtitles=objs(ended_with.get("subtitles")),
+        playback=texts(ended_with.get("playback")) if status is VideoStatus.READY else {},
         cost=_cost(tasks),
         error=failure,
         report=report(workflow) if ended else {},
     )
-
-
-def latest_tasks(workflow: Json) -> list[dict[str, Any]]:
-    """The last attempt of each task, in the order in which they were first scheduled."""
-    latest: dict[str, dict[str, Any]] = {}
-    for task in _dicts(workflow.get("tasks")):
-        latest[str(task.get("referenceTaskName"))] = task
-    return list(latest.values())
-
-
-def task_lines(workflow: Json) -> dict[str, TaskLine]:
-    """Every attempt of every worker's task, by task id."""
-    return {
-        str(task["taskId"]): TaskLine(
-            task=str(task.get("referenceTaskName")),
-            type=str(task.get("taskType")),
-            attempt=int(task.get("retryCount") or 0) + 1,
-            status=str(task.get("status")),
-            worker=task.get("workerId") or None,
-            message=str(task.get("reasonForIncompletion") or ""),
-        )
-        for task in _dicts(workflow.get("tasks"))
-        if str(task.get("taskType")).startswith("media_")
-    }
 
 
 def waiting_since(workflow: Json) -> dict[str, int]:
@@ -178,7 +146,7 @@ def waiting_since(workflow: Json) -> dict[str, int]:
     waiting: dict[str, int] = {}
     for task in latest_tasks(workflow):
         if task.get("status") == "SCHEDULED":
-            name, at_ms = str(task.get("taskType")), int(task.get("scheduledTime") or 0)
+            name, at_ms = str(task.get("taskType")), whole(task.get("scheduledTime")) or 0
             waiting[name] = min(waiting.get(name, at_ms), at_ms)
     return waiting
 
@@ -218,7 +186,8 @@ def _fraction(task: Json) -> float:
             return 1.0
         case "running" | "waiting":
             # A task that went back to its queue starts over, but what it did once it will do faster again.
-            return min(max(float(_dict(_output(task).get("progress")).get("fraction") or 0.0), 0.0), 1.0)
+            told = real(obj(output(task).get("progress")).get("fraction")) or 0.0
+            return min(max(told, 0.0), 1.0)
         case _:
             return 0.0
 
@@ -231,11 +200,11 @@ def _encode_fraction(tasks: Sequence[Json]) -> float:
 
 
 def _pixels(task: Json) -> float:
-    given = _dict(task.get("inputData"))
+    given = obj(task.get("inputData"))
     named = rendition_name(task)
-    plan = _dicts(_dict(given.get("plan")).get("renditions"))
+    plan = objs(obj(given.get("plan")).get("renditions"))
     planned = next((each for each in plan if each.get("name") == named), {})
-    return float(planned.get("width") or 640) * float(planned.get("height") or 360)
+    return max(real(planned.get("width")) or 640.0, 1.0) * max(real(planned.get("height")) or 360.0, 1.0)
 
 
 def _progress(
@@ -275,15 +244,15 @@ def _message(workflow: Json, phase: str, status: VideoStatus, renditions: Sequen
         return "paused"
     if status is VideoStatus.QUEUED:
         return "waiting for a worker"
-    text = next(words for name, _, _, words in PHASES if name == phase)
+    doing = next(words for name, _, _, words in PHASES if name == phase)
     running = [each.name for each in renditions if each.status == "running"]
-    return f"{text} {', '.join(running)}" if phase == "encode" and running else text
+    return f"{doing} {', '.join(running)}" if phase == "encode" and running else doing
 
 
 def _eta(workflow: Json, tasks: Iterable[Json], fraction: float, now_ms: int) -> float | None:
-    started_ms = min((int(t["startTime"]) for t in tasks if t.get("startTime")), default=0)
+    started_ms = min((at for task in tasks if (at := whole(task.get("startTime")))), default=0)
     # After a retry, time that went by before it says nothing about what is left.
-    started_ms = max(started_ms, int(workflow.get("lastRetriedTime") or 0))
+    started_ms = max(started_ms, whole(workflow.get("lastRetriedTime")) or 0)
     elapsed_ms = now_ms - started_ms
     if not started_ms or fraction < ETA_AFTER_FRACTION or elapsed_ms < ETA_AFTER_MS:
         return None
@@ -292,12 +261,12 @@ def _eta(workflow: Json, tasks: Iterable[Json], fraction: float, now_ms: int) ->
 
 def rendition_name(task: Json) -> str:
     """The rendition that an encode task makes."""
-    named = _dict(task.get("inputData")).get("rendition")
+    named = obj(task.get("inputData")).get("rendition")
     return str(named or str(task.get("referenceTaskName")).removeprefix("encode_"))
 
 
 def _renditions(plan: Json, encodes: Sequence[Json], now_ms: int) -> list[Rendition]:
-    planned = {str(each.get("name")): each for each in _dicts(plan.get("renditions"))}
+    planned = {str(each.get("name")): each for each in objs(plan.get("renditions"))}
     by_name = {rendition_name(task): task for task in encodes}
     return [
         _rendition(name, planned.get(name, {}), by_name.get(name), plan, now_ms)
@@ -306,49 +275,49 @@ def _renditions(plan: Json, encodes: Sequence[Json], now_ms: int) -> list[Rendit
 
 
 def _rendition(name: str, planned: Json, task: Json | None, plan: Json, now_ms: int) -> Rendition:
-    output = _output(task)
-    made = _dict(output.get("video")) or output
+    said = output(task)
+    thing = obj(said.get("video")) or said
     state = _TASK_STATUS.get(str(task.get("status")), "waiting") if task else "waiting"
-    told = _dict(output.get("progress")) if state == "running" else {}
-    started_ms, ended_ms = (int((task or {}).get(key) or 0) for key in ("startTime", "endTime"))
-    took = made.get("encodeSeconds")
+    told = obj(said.get("progress")) if state == "running" else {}
+    started_ms, ended_ms = (whole((task or {}).get(key)) or 0 for key in ("startTime", "endTime"))
+    took = real(thing.get("encodeSeconds"))
     if took is None and started_ms and state in {"running", "ready"}:
         took = round(((ended_ms or now_ms) - started_ms) / 1000, 1)
-    known = {**planned, **{k: v for k, v in made.items() if v is not None}}
+    known = {**planned, **{key: value for key, value in thing.items() if value is not None}}
     return Rendition(
         name=name,
-        codec=known.get("codec"),
-        width=known.get("width"),
-        height=known.get("height"),
-        frame_rate=known.get("frameRate") or plan.get("frameRate"),
-        average_bitrate=made.get("averageBitrate"),
-        peak_bitrate=made.get("peakBitrate"),
-        size=_dict(output.get("file")).get("size"),
-        frames=made.get("frames"),
+        codec=text(known.get("codec")),
+        width=whole(known.get("width")),
+        height=whole(known.get("height")),
+        frame_rate=text(known.get("frameRate")) or text(plan.get("frameRate")),
+        average_bitrate=whole(thing.get("averageBitrate")),
+        peak_bitrate=whole(thing.get("peakBitrate")),
+        size=whole(obj(said.get("file")).get("size")),
+        frames=whole(thing.get("frames")),
         status=state,
         progress=round(_fraction(task), 4) if task else 0.0,
-        fps=told.get("fps"),
-        speed=told.get("speed"),
-        eta_seconds=told.get("etaSeconds"),
+        fps=real(told.get("fps")),
+        speed=real(told.get("speed")),
+        eta_seconds=real(told.get("etaSeconds")),
         encode_seconds=took,
-        reused=output.get("reused"),
-        worker=(task or {}).get("workerId") or None,
+        reused=said.get("reused") is True if "reused" in said else None,
+        worker=text((task or {}).get("workerId")),
     )
 
 
 def _audio(plan: Json, tasks: Iterable[Json]) -> list[dict[str, Any]]:
-    made = {
-        str(item.get("track") or task.get("referenceTaskName")): (task, item)
+    by_name = {
+        str(thing.get("track") or task.get("referenceTaskName")): (task, thing)
         for task in tasks
         if task.get("taskType") == "media_audio"
-        for item in [_dict(_output(task).get("audio")) or _output(task)]
+        for thing in [made(task)]
     }
     shown = ("codec", "language", "channels", "durationSeconds", "averageBitrate", "loudnessLufs")
     tracks: list[dict[str, Any]] = []
-    for planned in _dicts(plan.get("audio")):
+    for planned in objs(plan.get("audio")):
         name = str(planned.get("name"))
-        task, item = made.get(name) or made.get(f"audio_{planned.get('track')}") or ({}, {})
-        known = {**planned, **item}
+        task, thing = by_name.get(name) or ({}, {})
+        known = {**planned, **thing}
         tracks.append(
             {
                 "name": name,
@@ -361,8 +330,13 @@ def _audio(plan: Json, tasks: Iterable[Json]) -> list[dict[str, Any]]:
     return tracks
 
 
+def _verdicts(found: object) -> list[dict[str, Any]]:
+    shown = [each for each in objs(found) if each.get("severity") in SEVERITIES]
+    return [texts(each) for each in shown if text(each.get("code")) and text(each.get("message"))]
+
+
 def _source(facts: Json) -> dict[str, Any]:
-    video = _dict(facts.get("video"))
+    video = obj(facts.get("video"))
     shown: dict[str, Any] = {
         "container": facts.get("container"),
         "durationSeconds": facts.get("durationSeconds") or video.get("durationSeconds"),
@@ -370,8 +344,8 @@ def _source(facts: Json) -> dict[str, Any]:
         "height": video.get("codedHeight"),
         "hdr": video.get("hdr"),
         "video": dict(video) or None,
-        "audio": _dicts(facts.get("audio")),
-        "subtitles": _dicts(facts.get("subtitles")),
+        "audio": objs(facts.get("audio")),
+        "subtitles": objs(facts.get("subtitles")),
     }
     for key in ("displayWidth", "displayHeight", "frameRate", "rotation", "interlaced"):
         shown[key] = video.get(key)
@@ -379,21 +353,24 @@ def _source(facts: Json) -> dict[str, Any]:
 
 
 def _cost(tasks: Iterable[Json]) -> dict[str, Any]:
-    seconds = sum(float(_dict(_made(t).get("provenance")).get("cpuSeconds") or 0) for t in tasks)
-    stored = sum(int(_dict(_output(t).get("file")).get("size") or 0) for t in tasks)
-    stored += sum(int(_output(t).get("size") or 0) for t in tasks if t.get("taskType") == "media_publish")
+    seconds, stored = 0.0, 0
+    for task in tasks:
+        seconds += real(obj(made(task).get("provenance")).get("cpuSeconds")) or 0.0
+        stored += whole(obj(output(task).get("file")).get("size")) or 0
+        if task.get("taskType") == "media_publish":
+            stored += whole(output(task).get("size")) or 0
     return {"cpuSeconds": round(seconds, 2), "storedBytes": stored} if seconds or stored else {}
 
 
 def _failure(workflow: Json, tasks: Sequence[Json]) -> Failure:
     failed = [t for t in tasks if _TASK_STATUS.get(str(t.get("status"))) == "failed"]
     # A permissive or cancelled neighbour is not the reason: the one that says why is.
-    told = [t for t in failed if _dict(_output(t).get("error")).get("code")] or failed
+    told = [t for t in failed if obj(output(t).get("error")).get("code")] or failed
     reason = str(workflow.get("reasonForIncompletion") or "")
     if not told:
         return Failure(code="processing_failed", message=_sentence(reason), retryable=True)
     task = told[-1]
-    error = _dict(_output(task).get("error"))
+    error = obj(output(task).get("error"))
     terminal = task.get("status") == "FAILED_WITH_TERMINAL_ERROR"
     return Failure(
         code=str(error.get("code") or "processing_failed"),
@@ -403,88 +380,5 @@ def _failure(workflow: Json, tasks: Sequence[Json]) -> Failure:
     )
 
 
-def _sentence(text: str) -> str:
-    return " ".join(text.split()) or "a step of the processing failed without saying why"
-
-
-def report(workflow: Json) -> dict[str, Any]:
-    """How the video was made: plan, artefacts with provenance, findings, and how long each task took."""
-    tasks = latest_tasks(workflow)
-    return {
-        "plan": _dict(_output(_first(tasks, "media_plan")).get("plan")) or None,
-        "artefacts": [found for task in tasks if (found := _artefact(task))],
-        "validation": [
-            finding
-            for task in tasks
-            if task.get("taskType") in {"media_verify", "media_package"}
-            for finding in _dicts(_output(task).get("findings"))
-        ],
-        "timings": [
-            {
-                "task": line.task,
-                "type": line.type,
-                "attempt": line.attempt,
-                "status": line.status,
-                "worker": line.worker,
-                "queuedSeconds": _seconds(task, "scheduledTime", "startTime"),
-                "runSeconds": _seconds(task, "startTime", "endTime"),
-            }
-            for task, line in _lines(workflow)
-        ],
-    }
-
-
-def _lines(workflow: Json) -> list[tuple[dict[str, Any], TaskLine]]:
-    lines = task_lines(workflow)
-    return [(t, lines[t["taskId"]]) for t in _dicts(workflow.get("tasks")) if t.get("taskId") in lines]
-
-
-def _artefact(task: Json) -> dict[str, Any] | None:
-    made = _made(task)
-    provenance = _dict(made.get("provenance"))
-    if not provenance:
-        return None
-    file = _dict(_output(task).get("file"))
-    return {
-        "path": file.get("key") or _output(task).get("artefact"),
-        "sha256": file.get("sha256"),
-        "size": file.get("size") or made.get("size"),
-        "kind": str(task.get("taskType")).removeprefix("media_"),
-        "rendition": made.get("rendition") or made.get("track"),
-        **provenance,
-        "attempt": int(task.get("retryCount") or 0) + 1,
-        "reused": bool(_output(task).get("reused")),
-    }
-
-
-def _made(task: Json) -> dict[str, Any]:
-    output = _output(task)
-    for name in ("video", "audio", "stills", "package"):
-        if isinstance(output.get(name), dict):
-            return dict(output[name])
-    return output
-
-
-def _seconds(task: Json, start: str, end: str) -> float | None:
-    started, ended = int(task.get(start) or 0), int(task.get(end) or 0)
-    return round((ended - started) / 1000, 3) if started and ended >= started else None
-
-
-def _first(tasks: Iterable[Json], task_type: str) -> Json | None:
-    return next((task for task in tasks if task.get("taskType") == task_type), None)
-
-
-def _output(task: Json | None) -> dict[str, Any]:
-    return _dict(task.get("outputData")) if task else {}
-
-
-def _dict(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _dicts(value: object) -> list[dict[str, Any]]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
-
-
-def _texts(value: object) -> dict[str, str]:
-    return {key: each for key, each in _dict(value).items() if isinstance(each, str)}
+def _sentence(words: str) -> str:
+    return " ".join(words.split()) or "a step of the processing failed without saying why"

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.videos import present
 from api.videos.models import VideoStatus
+from api.videos.store import VideoRow
 from api.videos.view import PHASES, Snapshot, changes, snapshot
 
+PLAN_NAMES = ["plan", "renditions", "name", "width", "audio", "video", "file", "size"]
+NAMES = st.sampled_from([*PLAN_NAMES, "facts", "progress", "fraction", "verdicts", "error", "code"])
 TYPES = [name for _, types, _, _ in PHASES for name in types]
 
 
@@ -76,6 +81,41 @@ def test_progress_never_falls_and_stays_within_bounds(runs: list[list[tuple[str,
         assert 0.0 <= now.progress.fraction < 1.0
         assert previous is None or now.progress.fraction >= previous.progress.fraction
         previous = now
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=12,
+)
+wild_tasks = st.lists(
+    st.fixed_dictionaries(
+        {"taskType": st.sampled_from(TYPES), "referenceTaskName": st.text(max_size=3), "status": statuses},
+        optional=dict.fromkeys(("outputData", "inputData", "startTime", "workerId", "taskId"), json_values),
+    ),
+    max_size=6,
+)
+
+
+@given(wild_tasks, st.sampled_from(["RUNNING", "COMPLETED", "FAILED"]), json_values)
+def test_whatever_workers_write_can_be_shown(tasks: list[dict[str, Any]], status: str, output: Any) -> None:
+    """Outputs of any shape give a view that can be stored, read back and presented."""
+    view = seen({"status": status, "tasks": tasks, "output": output})
+
+    stored = msgspec.json.decode(msgspec.json.encode(view))
+    row = VideoRow(
+        id="v",
+        status=view.status,
+        title="t",
+        profile="default",
+        source_key="k",
+        source_sha256="s",
+        source_size=1,
+        created_ms=1,
+        updated_ms=1,
+    )
+
+    assert present.video(row, msgspec.convert(stored, Snapshot), "http://x").status is view.status
 
 
 def test_bigger_renditions_weigh_more() -> None:

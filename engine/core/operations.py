@@ -408,7 +408,7 @@ def _frontier(step: Step, newest: dict[str, Task]) -> list[Wanted]:
         if task.ref in step.header.skipped:
             continue
         ref = following(step, task)
-        if ref is not None and (ref + task.links.suffix not in newest or ref in header.skipped):
+        if ref is not None and (ref + task.links.suffix not in newest or ref in step.header.skipped):
             wanted.append(want(step, ref, place_of(task)))
     for ref, state in list(step.header.joins.items()):
         if state.waiting == 0:

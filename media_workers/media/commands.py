@@ -120,9 +120,10 @@ def audio_args(
         sound = sound.filter("aresample", track.sample_rate)
     else:
         sound = sound.filter("alimiter", limit=PEAK_LIMIT, level=0)
-    sound = sound.filter("apad", whole_len=track.samples_total).filter(
-        "atrim", end_sample=track.samples_total
-    )
+    # loudnorm leaves timestamps with gaps, which the encoder would fill: from here on samples alone count.
+    sound = sound.filter("asetpts", "N/SR/TB")
+    sound = sound.filter("apad", whole_len=track.samples_total)
+    sound = sound.filter("atrim", end_sample=track.samples_total).filter("asetpts", "N/SR/TB")
     stream = ffmpeg.output(
         sound,
         target,

@@ -54,7 +54,7 @@ def check_rendition(
 
 
 def check_audio(track: AudioPlan, probe: Mapping[str, Any], packets: PacketScan) -> tuple[Finding, ...]:
-    """Check an encoded track: codec, channels, sample rate, length within two AAC frames.
+    """Check an encoded track: codec, channels, sample rate, no gap, length within an AAC frame.
 
     Args:
         track: from the plan.
@@ -74,13 +74,29 @@ def check_audio(track: AudioPlan, probe: Mapping[str, Any], packets: PacketScan)
         for field, value in wanted.items()
         if stream.get(field) != value
     ]
-    samples = packets.count(stream["index"]) * AAC_FRAME_SAMPLES
-    surplus = samples - track.samples_total
-    if track.samples_total and not 0 <= surplus <= (AAC_FRAMES_MORE_MAX + 1) * AAC_FRAME_SAMPLES:
-        findings.append(
-            error("duration", track.name, f"{samples} samples, planned are {track.samples_total}")
+    return (*findings, *_track_length(track, stream, packets))
+
+
+def _track_length(track: AudioPlan, stream: Mapping[str, Any], packets: PacketScan) -> Iterator[Finding]:
+    """Samples, and the time they take: an encoder told to wait leaves gaps that no count of samples shows."""
+    if not track.samples_total:
+        return
+    name, index = track.name, stream["index"]
+    samples = packets.count(index) * AAC_FRAME_SAMPLES
+    if not 0 <= samples - track.samples_total <= (AAC_FRAMES_MORE_MAX + 1) * AAC_FRAME_SAMPLES:
+        yield error("duration", name, f"{samples} samples, planned are {track.samples_total}")
+        return
+    timing = packets.timing(index, parse_rate(stream.get("time_base")) or Fraction(1))
+    if timing is None:
+        return
+    # What the edit list cuts away, the priming above all, is not counted by the scan.
+    seconds, planned = timing.end_seconds - timing.start_seconds, track.samples_total / track.sample_rate
+    if abs(seconds - planned) > AAC_FRAME_SAMPLES / track.sample_rate:
+        yield error("duration", name, f"{seconds:.6f} seconds, planned are {planned:.6f}")
+    if timing.frame_seconds_max > 1.5 * AAC_FRAME_SAMPLES / track.sample_rate:
+        yield error(
+            "gap", name, f"there is a gap of {timing.frame_seconds_max:.6f} seconds between two frames"
         )
-    return tuple(findings)
 
 
 def _rendition_picture(plan: Plan, rendition: Rendition, stream: Mapping[str, Any]) -> Iterator[Finding]:

@@ -79,6 +79,12 @@ RECIPES: dict[str, str] = {
         "-f lavfi -i testsrc2=s=160x90:r=25:d=1 -f lavfi "
         f"-i aevalsrc=0|0|0.1*sin(880*t)|0|0|0:c=5.1:d=1:s=48000 {X264} -c:a aac"
     ),
+    # So quiet between its clicks that loudnorm must work dynamically, and no multiple of its 100 ms frames.
+    "clicks.mp4": (
+        "-f lavfi -i testsrc2=s=160x90:r=25:d=3.36 -f lavfi "
+        "-i aevalsrc=0.01*sin(880*t)+0.3*lt(mod(t\\,0.5)\\,0.01)*sin(6000*t):d=3.312:s=48000 "
+        f"{X264} -c:a aac"
+    ),
     "sound.m4a": f"{SINE.format(seconds=2)} -c:a aac",
     "cover.mp3": (
         f"{SINE.format(seconds=1)} -f lavfi -i testsrc2=s=64x64:r=1:d=1 -map 0 -map 1 -frames:v 1 "

@@ -172,10 +172,10 @@ def test_sound(plan: Callable[..., Plan]) -> None:
         (
             "[0:1]aresample=48000:async=1:first_pts=0[s0];[s0]aformat=channel_layouts=stereo[s1];"
             "[s1]loudnorm=I=-20.0:LRA=11:TP=-1.5:linear=true:measured_I=-40.0:measured_LRA=3.0:measured_TP=-20.0:"
-            "measured_thresh=-50.0:offset=0.5[s2];[s2]aresample=48000[s3];[s3]apad=whole_len=96000[s4];"
-            "[s4]atrim=end_sample=96000[s5]"
+            "measured_thresh=-50.0:offset=0.5[s2];[s2]aresample=48000[s3];[s3]asetpts=N/SR/TB[s4];"
+            "[s4]apad=whole_len=96000[s5];[s5]atrim=end_sample=96000[s6];[s6]asetpts=N/SR/TB[s7]"
         ),
-        *["-map", "[s5]", "-f", "mp4", "-ac", "2", "-ar", "48000", "-b:a", "128000", "-c:a", "aac"],
+        *["-map", "[s7]", "-f", "mp4", "-ac", "2", "-ar", "48000", "-b:a", "128000", "-c:a", "aac"],
         *["-fflags", "+bitexact", "-flags", "+bitexact", "-map_chapters", "-1", "-map_metadata", "-1"],
         *["-movflags", "+faststart", "t"],
     ]

@@ -69,6 +69,7 @@ def samples(
         ("two_tracks.mkv", 1, 1.0),
         ("silent.mp4", 0, 1.0),
         ("surround.mp4", 0, 1.0),
+        ("clicks.mp4", 0, 3.36),
     ],
 )
 def test_as_long_as_the_picture(
@@ -152,3 +153,19 @@ def test_shortage_is_found(encode: Encode, probe: Probe) -> None:
 
     assert [finding.rule for finding in findings] == ["format", "duration"]
     assert "planned are 500000" in findings[1].message
+
+
+def test_gaps_are_found(
+    encode: Encode, probe: Probe, tools: Binaries, execute: Callable[..., ProcResult], tmp_path: Path
+) -> None:
+    """Sound with a hole in its timestamps lasts too long, however right the number of its samples is."""
+    track, whole = encode("ntsc.mp4")
+    gappy = tmp_path / "gappy.mp4"
+    hole = "setts=ts=TS+if(gt(N\\,50)\\,4800\\,0)"
+    execute([tools.ffmpeg, "-loglevel", "error", "-i", str(whole), "-c", "copy", "-bsf:a", hole, str(gappy)])
+    document, scan, _ = probe(gappy)
+
+    findings = check_audio(track, document, scan)
+
+    assert [finding.rule for finding in findings] == ["duration", "gap"]
+    assert "planned are 2.502500" in findings[0].message

@@ -1,4 +1,4 @@
-"""Puts an engine together from settings: the only place that knows which adapter serves which port, and the only loops."""
+"""Puts an engine together from settings: the only place that knows adapters by name, and the only loops."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ class Engine:
         self,
         store: ExecutionStore,
         metadata: MetadataStore,
+        *,
         scripts: ScriptRunner,
         clock: Clock,
         chance: Chance,
@@ -73,7 +74,14 @@ class Engine:
         self.timers = Timers(store, self.mailboxes, clock)
         self.queues.wire_up(self.committer, self.mailboxes.graph_of, self.timers.note)
         self.executions = Executions(
-            store, self.definitions, self.mailboxes, self.committer, self.queues, self.feed, clock, chance
+            store,
+            self.definitions,
+            mailboxes=self.mailboxes,
+            committer=self.committer,
+            queues=self.queues,
+            feed=self.feed,
+            clock=clock,
+            chance=chance,
         )
         self.mailboxes.on_commit(self._committed)
         self._loops: list[asyncio.Task[None]] = []
@@ -171,10 +179,10 @@ async def open_engine(
     engine = Engine(
         execution_store,
         metadata_store,
-        QuickJsRunner(),
-        clock or SystemClock(),
-        chance or SystemChance(),
-        settings.environment(),
+        scripts=QuickJsRunner(),
+        clock=clock or SystemClock(),
+        chance=chance or SystemChance(),
+        environment=settings.environment(),
     )
     engine.start()
     return engine
@@ -186,7 +194,8 @@ def _stores(settings: EngineSettings) -> tuple[ExecutionStore, MetadataStore]:
         return MemoryExecutionStore(), MemoryMetadataStore()
     if url and not url.startswith("sqlite:///"):
         raise InvalidRequestError(
-            f"database: {url.split('://', 1)[0]} is no store this version knows; use sqlite:///PATH or leave it empty"
+            f"database: {url.split('://', 1)[0]} is no store this version knows; "
+            "use sqlite:///PATH or leave it empty"
         )
     if url:
         path = url.removeprefix("sqlite:///")

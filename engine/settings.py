@@ -22,7 +22,8 @@ class EngineSettings(BaseSettings):
     )
     sqlite_synchronous: Literal["FULL", "NORMAL"] = Field(
         "FULL",
-        description="FULL: an acknowledged update survives a power failure. NORMAL: it survives a killed process, but the last commits may be lost when the machine loses power.",
+        description="FULL: an acknowledged update survives a power failure. NORMAL: it survives a killed "
+        "process, but the last commits may be lost when the machine loses power.",
     )
     expression_environment: str = Field(
         "HOME,HOSTNAME,LANG,PATH,TZ,USER",

@@ -2,9 +2,10 @@
 
     decision = decide(view, [stamped, ...])
 
-Events of one workflow that arrived together are decided together, in order, into one delta. An event that does not fit
-is refused: it gets its error as outcome and changes nothing. A step that lacks facts raises FactsMissingError before
-anything is decided; the caller loads them and asks again, and gets the same ids because they follow from the stamps.
+Events of one workflow that arrived together are decided together, in order, into one delta. An event that
+does not fit is refused: it gets its error as outcome and changes nothing. A step that lacks facts raises
+FactsMissingError before anything is decided; the caller loads them and asks again, and gets the same ids
+because they follow from the stamps.
 """
 
 from __future__ import annotations
@@ -38,7 +39,13 @@ class Applied(Struct, kw_only=True, frozen=True):
 
 
 class Decision(Struct, kw_only=True):
-    """`delta` is None when nothing has to be written. `outcomes` has one entry an event, in order; `graph` is what holds after it."""
+    """What the events led to.
+
+    Attributes:
+        delta: None when nothing has to be written.
+        outcomes: one entry an event, in order.
+        graph: the definition that holds after the step.
+    """
 
     delta: Delta | None
     outcomes: list[Applied | RefusedError]
@@ -151,7 +158,7 @@ def begin(step: Step) -> None:
 
 
 def arm_workflow_timeout(step: Step) -> None:
-    """Set (or move) the workflow's own timeout; it counts from the last retry or resume, else from the start."""
+    """Set or move the workflow's own timeout: it counts from the last retry or resume, else the start."""
     definition = step.graph.definition
     if definition.timeout_seconds > 0 and definition.timeout_policy is WorkflowTimeoutPolicy.TIME_OUT_WF:
         since_ms = step.header.last_retried_ms or step.header.create_ms
@@ -259,7 +266,8 @@ def _workflow_timeout(step: Step) -> Applied:
     elapsed_s = (step.now_ms - since_ms) // 1000
     raise EndWorkflow(
         WorkflowStatus.TIMED_OUT,
-        f"Workflow timed out after {elapsed_s} seconds. Timeout configured as {definition.timeout_seconds} seconds. "
+        f"Workflow timed out after {elapsed_s} seconds. "
+        f"Timeout configured as {definition.timeout_seconds} seconds. "
         "Timeout policy configured to TIME_OUT_WF",
     )
 
@@ -301,12 +309,13 @@ def _child_failed(step: Step, event: ev.ChildFailed) -> Applied:
     return Applied(changed=True, task=task)
 
 
-# ------------------------------------------------------------------------------------------------ the workflow as a whole
+# ------------------------------------------------------------------------------------ the workflow as a whole
 def _pause(step: Step, _: ev.Pause) -> Applied:
     header = step.header
     if header.status not in WORKFLOW_OPEN:
         raise ConflictError(
-            f"Workflow {header.name}.{header.version}/{header.workflow_id} has ended, status cannot be updated."
+            f"Workflow {header.name}.{header.version}/{header.workflow_id} has ended, "
+            "status cannot be updated."
         )
     if header.status is WorkflowStatus.PAUSED:
         return Applied(changed=False)

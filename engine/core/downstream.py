@@ -1,7 +1,7 @@
 """What a task has led to: the tasks that a rerun from it takes away.
 
-Upstream removes every task with a higher seq, parallel branches included, and then stops moving; here only what really
-follows goes, and the JOINs and loops around the task wait for it again.
+Upstream removes every task with a higher seq, parallel branches included, and then stops moving; here only
+what really follows goes, and the JOINs and loops around the task wait for it again.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""What the engine raises on purpose. Each class carries the HTTP status and code that clients of the wire see.
+"""What the engine raises on purpose. Each class carries the HTTP status and code that clients see.
 
 EngineError
  |- InvariantError        a bug of ours; nothing was written
  |- RefusedError          the request does not fit the state it met; nothing changed
- |   |- NotFoundError (404)  |- ConflictError (409)  |- InvalidRequestError (400)  |- IllegalStateError (500, upstream's word)
+ |   |- NotFoundError (404)  |- ConflictError (409)
+ |   |- InvalidRequestError (400)  |- IllegalStateError (500, upstream's word)
  |- StoreError            a back end refused or failed
      |- VersionConflictError  |- OutcomeUnknownError  |- StoreFullError
 """

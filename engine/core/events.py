@@ -1,4 +1,4 @@
-"""What can happen to a workflow. Each event is applied by the decider or refused; a refused one changes nothing."""
+"""What can happen to a workflow. The decider applies an event or refuses it; then nothing changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a step may look at. The core never loads: it names the facts it lacks and is called again with them."""
+"""What a step may look at. The core never loads: it names the facts it lacks and is called again."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class AllTasksFact(Struct, frozen=True):
 
 
 class LoopTasksFact(Struct, frozen=True):
-    """Every task of one DO_WHILE's iterations; only its end, or a condition on its whole output, asks for it."""
+    """Every task of one DO_WHILE's iterations; asked for by its end or a condition on its whole output."""
 
     loop_ref: str
 
@@ -138,7 +138,7 @@ class View:
         self._decoded: dict[int, tuple[Raw, Any]] = {}
 
     def decoded(self, raw: Raw) -> Any:
-        """The value of a stored JSON document, parsed once while the view lives. Callers must not change it."""
+        """The value of a stored JSON document, parsed once while the view lives; not to be changed."""
         kept = self._decoded.get(id(raw))
         if kept is not None and kept[0] is raw:
             return kept[1]
@@ -164,8 +164,8 @@ class Stamp(Struct, kw_only=True, frozen=True):
 class IdStream:
     """Ids and jitter that follow from a seed: the same seed and time give the same ids in the same order.
 
-    Ids are UUIDs of version 7: they sort by time, and within a step by order, which keeps the store's indexes local
-    (a third of the pages written per step, measured on SQLite).
+    Ids are UUIDs of version 7: they sort by time, and within a step by order, which keeps the store's indexes
+    local (a third of the pages written per step, measured on SQLite).
     """
 
     def __init__(self, seed: int, now_ms: int) -> None:

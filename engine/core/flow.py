@@ -1,4 +1,4 @@
-"""How an execution moves on: creating wanted tasks, ending tasks, counting joins and loops, ending the workflow."""
+"""How an execution moves on: tasks are created and ended, joins and loops counted, the workflow ended."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from engine.core import retry
 from engine.core.facts import DefinitionFact, FactsMissingError
 from engine.core.graph import SYSTEM_TYPES
 from engine.core.mapping import Source, evaluate, source_of, want
-from engine.core.records import EMPTY_OBJECT, QueueEntry, Task, iteration_in
+from engine.core.records import EMPTY_OBJECT, QueueEntry, Task, TaskState, iteration_in
 from engine.core.scope import StepScope
 from engine.core.statuses import TASK_SUCCESSFUL, TaskStatus, WorkflowStatus
 from engine.core.step import TOP, EndWorkflow, Place, Step, Wanted, unset
@@ -21,13 +21,15 @@ from engine.core.tasks import TASK_TYPES, WORKER, do_while, forks, sub_workflow,
 from engine.core.timeouts import queue_entry, queue_name
 
 STEP_TASKS_MAX = 1_000
-"""Tasks one event may create before the rest is left to a Continue event, so that an endless loop of tasks that end at
-once cannot hold the server. A fork is created whole all the same."""
+"""Tasks one event may create before the rest is left to a Continue event.
+
+An endless loop of tasks that end at once cannot hold the server so. A fork is created whole all the same.
+"""
 
 
 # ------------------------------------------------------------------------------------------------ creating
 def advance(step: Step, wanted: Sequence[Wanted]) -> None:
-    """Create what is wanted, run what ends at once, go on with what follows; then end the workflow if nothing is left.
+    """Create what is wanted, run what ends at once, go on behind it; end the workflow if nothing is left.
 
     Tasks are created pass by pass, so that the order of their seq is the order in which upstream lists them.
     """
@@ -82,7 +84,7 @@ def _step_over(step: Step, item: Wanted) -> list[Wanted]:
     return final(step, step.put(replace(task, state=replace(task.state, executed=True))))
 
 
-# ------------------------------------------------------------------------------------------------ ending tasks
+# ----------------------------------------------------------------------------------------------- ending tasks
 def ended(step: Step, task: Task) -> list[Wanted]:
     """A task has reached an ended status: retry it, forgive it, fail the workflow, or go on behind it.
 
@@ -151,8 +153,6 @@ def following(step: Step, task: Task) -> str | None:
     if node is None or node.type == "TERMINATE":
         return None
     if task.status is TaskStatus.SKIPPED:
-        if node.type in ("FORK_JOIN", "FORK_JOIN_DYNAMIC") and node.next is not None:
-            return step.graph.nodes[node.next].next  # with a skipped fork its JOIN is stepped over too
         return node.next
     if task.head.task_type in ("SWITCH", "DECISION"):
         chosen = switch.branch_of(step, node.ref, switch.chosen_case(step, task))
@@ -161,7 +161,7 @@ def following(step: Step, task: Task) -> str | None:
 
 
 def place_of(task: Task) -> Place:
-    """Where the tasks beside this one are created; a DO_WHILE's own `iteration` counts its rounds, not its place."""
+    """Where the tasks beside this one are created; a DO_WHILE's own `iteration` counts rounds, not places."""
     suffix = task.links.suffix
     return Place(loop=task.links.loop, suffix=suffix, iteration=iteration_in(suffix))
 
@@ -199,10 +199,11 @@ def new_attempt(
         input_data=Raw(msgspec.json.encode(_fresh_input(step, source, task, old_input, new_id))),
     )
     reason = task.state.reason_for_incompletion if keep_reason else UNSET
-    state = replace(task.state, status=TaskStatus.SCHEDULED, poll_count=0, start_time=0, end_time=0, update_time=0,
-                    retried=False, executed=False, callback_after_seconds=delay_seconds, worker_id=UNSET,
-                    reason_for_incompletion=reason, sub_workflow_id=UNSET, subworkflow_changed=False,
-                    external_output_payload_storage_path=UNSET)  # fmt: skip
+    state = TaskState(
+        callback_after_seconds=delay_seconds,
+        reason_for_incompletion=reason,
+        external_input_payload_storage_path=task.state.external_input_payload_storage_path,
+    )
     attempt = step.add(head, state, replace(task.links), EMPTY_OBJECT)
     return rearm(step, attempt, due_ms=step.now_ms + delay_ms)
 
@@ -246,7 +247,7 @@ def _fresh_input(step: Step, source: Source, task: Task, old: dict[str, Any], ta
     return {**old, **fresh}
 
 
-# ------------------------------------------------------------------------------------------------ ending the workflow
+# ---------------------------------------------------------------------------------------- ending the workflow
 def _complete(step: Step) -> None:
     failed = []
     for task_id in step.header.permissive_failures.values():
@@ -260,9 +261,11 @@ def _complete(step: Step) -> None:
 
 
 def end_workflow(step: Step, end: EndWorkflow, *, by_request: bool = False) -> None:
-    """End the workflow: cancel what is open, fix output and reason, tell the parent, start the failure workflow.
+    """Cancel what is open, fix output and reason, tell the parent, start the failure workflow.
 
     Args:
+        step: where the end is recorded.
+        end: the status, reason, causing task and output it ends with.
         by_request: an API call ended it; then no failure workflow is started (upstream passes none).
     """
     header = step.header

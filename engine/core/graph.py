@@ -1,6 +1,7 @@
 """A definition compiled once: who follows whom, what encloses what, and each task's parsed input expressions.
 
-Compiled per content hash, so no step walks the definition tree. Reference names are unique within a definition.
+Compiled per content hash, so no step walks the definition tree. Reference names are unique within a
+definition.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from engine.core.model import WorkflowDef, WorkflowTask, decode, encode
 
 SYSTEM_TYPES = frozenset(
     {
-        "DECISION", "SWITCH", "FORK", "FORK_JOIN", "FORK_JOIN_DYNAMIC", "JOIN", "EXCLUSIVE_JOIN", "DO_WHILE", "SET_VARIABLE",
-        "TERMINATE", "INLINE", "LAMBDA", "JSON_JQ_TRANSFORM", "NOOP", "EVENT", "HUMAN", "HTTP", "SUB_WORKFLOW", "START_WORKFLOW",
-        "WAIT", "KAFKA_PUBLISH", "PULL_WORKFLOW_MESSAGES",
+        "DECISION", "SWITCH", "FORK", "FORK_JOIN", "FORK_JOIN_DYNAMIC", "JOIN", "EXCLUSIVE_JOIN", "DO_WHILE",
+        "SET_VARIABLE", "TERMINATE", "INLINE", "LAMBDA", "JSON_JQ_TRANSFORM", "NOOP", "EVENT", "HUMAN",
+        "HTTP", "SUB_WORKFLOW", "START_WORKFLOW", "WAIT", "KAFKA_PUBLISH", "PULL_WORKFLOW_MESSAGES",
     }
 )  # fmt: skip
 """Types the server runs itself. Every other type is a worker's task, `SIMPLE` or not."""
@@ -43,7 +44,8 @@ class Node(Struct, kw_only=True):
     """One task of the definition.
 
     Attributes:
-        next: reference of the task that follows, already resolved out of SWITCH branches; None when `end` says what happens.
+        next: reference of the task that follows, already resolved out of SWITCH branches; None when `end`
+            says what happens.
         loop: reference of the innermost DO_WHILE around it.
         joins: JOINs whose joinOn names it.
         cases, default, branches, body: the lists it contains, as references.

@@ -26,7 +26,8 @@ class Source(Struct, kw_only=True, frozen=True):
 
     Attributes:
         workflow_task: the definition. template: its parsed input.
-        place: the loop around it. joins: JOINs a dynamic branch reports to. input: merged over the parsed input's value.
+        place: the loop around it. joins: JOINs a dynamic branch reports to. input: merged over the parsed
+            input's value.
     """
 
     workflow_task: WorkflowTask
@@ -54,7 +55,7 @@ class TaskType(Protocol):
     """One type of task that the engine knows."""
 
     def create(self, step: Step, source: Source, mapper: Mapper) -> list[Task]:
-        """Create the task and what comes into being with it, in seq order. `source` is counted as open already."""
+        """Create the task and what comes with it, in seq order. `source` is counted as open already."""
         ...
 
     def run(self, step: Step, task: Task) -> Task | None:
@@ -98,8 +99,7 @@ def new_task(
     """Add a task to the step. Its input is evaluated here unless it is given."""
     header, place, definition = step.header, source.place, source.workflow_task.task_definition
     task_id = task_id or step.ids.uuid()
-    if input is None:
-        input = evaluate(step, source, task_id)
+    given = evaluate(step, source, task_id) if input is None else input
     head = TaskHead(
         task_type=task_type,
         reference_task_name=source.ref,
@@ -107,7 +107,7 @@ def new_task(
         task_id=task_id,
         workflow_instance_id=header.workflow_id,
         workflow_type=header.name,
-        input_data=Raw(msgspec.json.encode(input)) if input else EMPTY_OBJECT,
+        input_data=Raw(msgspec.json.encode(given)) if given else EMPTY_OBJECT,
         correlation_id=unset(header.correlation_id),
         start_delay_in_seconds=source.workflow_task.start_delay,
         workflow_priority=header.priority,
@@ -125,7 +125,7 @@ def new_task(
         joins=source.joins,
         workflow_task=source.wire,
     )
-    if status is TaskStatus.IN_PROGRESS or status not in (TaskStatus.SCHEDULED,):
+    if status is not TaskStatus.SCHEDULED:
         state.setdefault("start_time", step.now_ms)
         state.setdefault("update_time", step.now_ms)
     if status not in (TaskStatus.SCHEDULED, TaskStatus.IN_PROGRESS):
@@ -144,7 +144,7 @@ def limits(head: TaskHead, definition: TaskDef) -> None:
 
 
 def domain_of(step: Step, task_type: str) -> str | None:
-    """The domain whose workers get the task: the first served one of the list, else the last; None = no domain."""
+    """The domain whose workers get the task: the first served one of the list, else the last, else None."""
     mapping = step.header.task_to_domain
     if not mapping or task_type in SYSTEM_TYPES:
         return None

@@ -11,7 +11,7 @@ from engine.core.statuses import WorkflowStatus
 
 
 class StartChild(Struct, kw_only=True):
-    """`start_child`: start the sub-workflow of a task. `definition` is the inline definition when there is one."""
+    """`start_child`: start the sub-workflow of a task. `definition` is the inline one if there is one."""
 
     name: str
     version: int | None
@@ -43,14 +43,14 @@ class ChildRevivedBody(Struct, kw_only=True):
 
 
 class TerminateChild(Struct, kw_only=True):
-    """`terminate_child`: the parent's task was cancelled. `parent_task_id` guards against a child of somebody else."""
+    """`terminate_child`: the parent's task was cancelled; `parent_task_id` guards against another's child."""
 
     reason: str
     parent_task_id: str
 
 
 class StartFailureWorkflow(Struct, kw_only=True):
-    """`start_failure_workflow`: the compensation of a failed workflow; its input is put together on delivery."""
+    """`start_failure_workflow`: the compensation of a failed workflow; delivery puts its input together."""
 
     name: str
     version: int | None

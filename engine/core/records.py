@@ -1,8 +1,9 @@
 """The records of an execution: what one step reads, changes and writes.
 
-A task is kept in parts that are written at different times: `TaskHead` once, when the task is created, `TaskState`
-whenever it moves, the output when it ends, and the lease (who polled it, when) by the queue alone, so that a poll
-writes nothing of the task. Head and state encode to the members of the wire's Task object; a reader splices them.
+A task is kept in parts that are written at different times: `TaskHead` once, when the task is created,
+`TaskState` whenever it moves, the output when it ends, and the lease (who polled it, when) by the queue
+alone, so that a poll writes nothing of the task. Head and state encode to the members of the wire's Task
+object; a reader splices them.
 
 Times are Unix milliseconds, 0 when unset, as on the wire.
 """
@@ -130,7 +131,7 @@ class JoinState(Struct, kw_only=True):
 
 
 class LoopState(Struct, kw_only=True):
-    """Progress of one running DO_WHILE: current iteration (from 1) and how many of its tasks are not final."""
+    """Progress of one running DO_WHILE: its iteration (from 1), and how many of its tasks are not final."""
 
     task_id: str
     iteration: int
@@ -138,7 +139,10 @@ class LoopState(Struct, kw_only=True):
 
 
 class Header(Struct, kw_only=True):
-    """One row per workflow, rewritten by every step and guarded by its version. Its size does not grow with the task list."""
+    """One row per workflow, rewritten by every step and guarded by its version.
+
+    Its size does not grow with the task list.
+    """
 
     workflow_id: str
     name: str
@@ -164,7 +168,8 @@ class Header(Struct, kw_only=True):
     variables: dict[str, Any] = {}
     failed_refs: list[str] = []
     failed_names: list[str] = []
-    # `failed_refs` is what clients see and is set when the workflow ends; `failed_seen` (ref -> name) gathers until then
+    # `failed_refs` is what clients see and is set when the workflow ends; `failed_seen` (ref -> name) gathers
+    # until then
     failed_seen: dict[str, str] = {}
     # counters: what lets a step decide without reading the task list
     seq: int = 0
@@ -210,7 +215,8 @@ class QueueEntry(Struct, kw_only=True):
         run_ms: how long an attempt may run from its first poll; 0 = for ever.
         poll_by_ms: absolute time by which somebody must have polled; 0 = none.
         total_by_ms: absolute end of all attempts together; 0 = none.
-        lease: set when the task is handed to a waiting poller in the commit that schedules it, or carried over.
+        lease: set when the task is handed to a waiting poller in the commit that schedules it, or carried
+            over.
     """
 
     task_id: str
@@ -286,8 +292,10 @@ class Delta(Struct, kw_only=True):
         expected_version: row version the step was decided on; 0 creates the workflow.
         input: the workflow's input; only when it is new or replaced.
         output: the workflow's output; only when it changed.
-        definition: wire JSON of the frozen definition; only when the workflow is created or its definition replaced.
-        tasks_new, tasks_changed: whole records. A changed one rewrites its head too when `heads_changed` has its id.
+        definition: wire JSON of the frozen definition; only when the workflow is created or its definition
+            replaced.
+        tasks_new, tasks_changed: whole records. A changed one rewrites its head too when `heads_changed` has
+            its id.
         tasks_removed: ids; `remove_all_tasks` drops every task, queue entry and timer first (restart).
         delete: the workflow itself goes, with all that belongs to it.
     """

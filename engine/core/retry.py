@@ -1,6 +1,7 @@
 """What follows an attempt that ended without success: a pure decision.
 
-Source: conductor-oss/conductor, DeciderService.retry. Ours cannot overflow: delays are capped at 2^31 - 1 seconds.
+Source: conductor-oss/conductor, DeciderService.retry. Ours cannot overflow: delays are capped at 2^31 - 1
+seconds.
 """
 
 from __future__ import annotations
@@ -83,8 +84,9 @@ def after_failure(
             return Forgive()
         return FailWorkflow(
             status=end,
-            reason=f"Task {task.id}/{policy.name} exceeded total timeout of {policy.total_timeout_seconds} seconds "
-            f"(elapsed {spent_s} seconds across all attempts). No further retries will be attempted.",
+            reason=f"Task {task.id}/{policy.name} exceeded total timeout of "
+            f"{policy.total_timeout_seconds} seconds (elapsed {spent_s} seconds across all attempts). "
+            "No further retries will be attempted.",
         )
     delay_s = delay_seconds(policy, task.head.retry_count)
     return RetryAttempt(delay_seconds=delay_s, delay_ms=delay_s * 1000 + jitter_ms)

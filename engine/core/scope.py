@@ -14,13 +14,13 @@ from engine.core.records import Task
 from engine.core.step import Step
 
 TASK_KEYS = (
-    "input", "output", "taskType", "status", "referenceTaskName", "retryCount", "correlationId", "pollCount", "taskDefName",
-    "scheduledTime", "startTime", "endTime", "workflowInstanceId", "taskId", "reasonForIncompletion", "callbackAfterSeconds",
-    "workerId", "iteration",
+    "input", "output", "taskType", "status", "referenceTaskName", "retryCount", "correlationId", "pollCount",
+    "taskDefName", "scheduledTime", "startTime", "endTime", "workflowInstanceId", "taskId",
+    "reasonForIncompletion", "callbackAfterSeconds", "workerId", "iteration",
 )  # fmt: skip
 WORKFLOW_KEYS = (
-    "input", "output", "status", "workflowId", "parentWorkflowId", "parentWorkflowTaskId", "workflowType", "version",
-    "correlationId", "reasonForIncompletion", "schemaVersion", "variables",
+    "input", "output", "status", "workflowId", "parentWorkflowId", "parentWorkflowTaskId", "workflowType",
+    "version", "correlationId", "reasonForIncompletion", "schemaVersion", "variables",
 )  # fmt: skip
 
 _HEAD = {

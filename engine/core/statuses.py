@@ -40,8 +40,9 @@ TASK_RETRIABLE = frozenset({_T.FAILED, _T.TIMED_OUT})
 WORKFLOW_OPEN = frozenset({_W.RUNNING, _W.PAUSED})
 WORKFLOW_ENDED = frozenset(_W) - WORKFLOW_OPEN
 
-# SCHEDULED to itself and IN_PROGRESS back to SCHEDULED: a worker that reports IN_PROGRESS hands the task back to its queue.
-# From an ended status only an operation on the whole workflow (retry, rerun) leads back, and only in place for containers.
+# SCHEDULED to itself and IN_PROGRESS back to SCHEDULED: a worker that reports IN_PROGRESS hands the task back
+# to its queue. From an ended status only an operation on the whole workflow (retry, rerun) leads back, and
+# only in place for containers.
 TASK_MOVES: dict[TaskStatus, frozenset[TaskStatus]] = {
     _T.SCHEDULED: frozenset(_T),
     _T.IN_PROGRESS: frozenset(_T),

@@ -313,7 +313,7 @@ class Step:
         self.touched = True
 
     def forget_all(self) -> None:
-        """Drop every task with its queue entry and timer; what was gathered for them in this step goes, too."""
+        """Drop every task with queue entry and timer; what was gathered for them in this step goes, too."""
         self.remove_all = self.touched = True
         for gathered in (
             self.new,

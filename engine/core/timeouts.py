@@ -1,6 +1,6 @@
 """Which timeout of a task is over, and the texts upstream gives for it.
 
-Source: conductor-oss/conductor, DeciderService.checkTaskTimeout and its siblings (conductor-spec sections 3.5.1 to 3.5.5).
+Source: conductor-oss/conductor, DeciderService.checkTaskTimeout and its siblings.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ def expired(task: Task, policy: TaskDef, *, lease: Lease | None, now_ms: int) ->
     spent_s = (now_ms - task.links.first_scheduled_ms) // 1000
     if total_s > 0 and now_ms >= task.links.first_scheduled_ms + total_s * 1000:
         return Expired(
-            reason=f"Task {policy.name}/{task.id} exceeded total timeout of {total_s} seconds (elapsed {spent_s} seconds across all "
-            f"attempts including retry delays). Timeout policy: {policy.timeout_policy}",
+            reason=f"Task {policy.name}/{task.id} exceeded total timeout of {total_s} seconds "
+            f"(elapsed {spent_s} seconds across all attempts including retry delays). "
+            f"Timeout policy: {policy.timeout_policy}",
             policy=policy.timeout_policy,
         )
     run_s = policy.timeout_seconds
@@ -43,14 +44,16 @@ def expired(task: Task, policy: TaskDef, *, lease: Lease | None, now_ms: int) ->
     if poll_s > 0 and not held and now_ms >= since_ms + (poll_s + task.state.callback_after_seconds) * 1000:
         elapsed_s = (now_ms - since_ms) // 1000
         return Expired(
-            reason=f"Task poll timed out after {elapsed_s} seconds. Poll timeout configured as {poll_s} seconds. "
+            reason=f"Task poll timed out after {elapsed_s} seconds. "
+            f"Poll timeout configured as {poll_s} seconds. "
             f"Timeout policy configured to {policy.timeout_policy}",
             policy=policy.timeout_policy,
         )
     response_s = policy.response_timeout_seconds
     if lease is not None and held and response_s > 0 and now_ms >= lease.update_ms + response_s * 1000:
         return Expired(
-            reason=f"responseTimeout: {response_s} exceeded for the taskId: {task.id} with Task Definition: {policy.name}",
+            reason=f"responseTimeout: {response_s} exceeded for the taskId: {task.id} "
+            f"with Task Definition: {policy.name}",
             policy=None,
         )
     return None

@@ -13,5 +13,5 @@ class Clock(Protocol):
 
 class Chance(Protocol):
     def seed(self) -> int:
-        """A fresh 64-bit number. A step derives its ids and jitter from it, so that replaying the step repeats them."""
+        """A fresh 64-bit number; a step derives its ids and jitter from it, so a replay repeats them."""
         ...

@@ -1,6 +1,7 @@
 """Group commit: writes of many requests ride in one transaction.
 
-Nothing waits on a timer for company: a commit starts as soon as the store is free and takes whatever has gathered.
+Nothing waits on a timer for company: a commit starts as soon as the store is free and takes whatever has
+gathered.
 """
 
 from __future__ import annotations

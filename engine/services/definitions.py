@@ -25,9 +25,11 @@ GRAPHS_KEPT_MAX = 500
 
 
 class Definitions:
-    """
+    """Compiled definitions, kept by content.
+
     Attributes:
-        environment: names that expressions may use without a task of that name; see EngineSettings.environment_names.
+        environment: names that expressions may use without a task of that name; see
+            EngineSettings.environment_names.
         js_problem: says why a text is no JavaScript.
     """
 

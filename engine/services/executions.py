@@ -1,4 +1,4 @@
-"""Workflow executions: start, update, operate. Every mutation goes through the workflow's mailbox; reading is reading.py."""
+"""Workflow executions: start, update, operate. Every mutation goes through the workflow's mailbox."""
 
 from __future__ import annotations
 
@@ -84,6 +84,7 @@ class Executions(Reading):
         self,
         store: ExecutionStore,
         definitions: Definitions,
+        *,
         mailboxes: Mailboxes,
         committer: Committer,
         queues: Queues,
@@ -154,7 +155,8 @@ class Executions(Reading):
         """Apply a worker's result. Late and duplicate ones change nothing.
 
         Raises:
-            NotFoundError: no such workflow or task. InvalidRequestError: ids are missing. MalformedBodyError: no such status.
+            NotFoundError: no such workflow or task. InvalidRequestError: ids are missing. MalformedBodyError:
+                no such status.
         """
         if update.extend_lease:
             return await self._extend(update)
@@ -220,7 +222,11 @@ class Executions(Reading):
     async def update_by_ref(
         self, workflow_id: str, ref: str, status: str, output: Raw, worker_id: str | None
     ) -> str | None:
-        """Update the first open task of that reference (else base reference); output is merged. None when there is none."""
+        """Update the first open task of that reference (else base reference), merging its output.
+
+        Returns:
+            the task's id; None when there is none.
+        """
         reported = _status(status)
         if await self._store.load(workflow_id) is None:
             raise NotFoundError(f"No such workflow found by id: {workflow_id}")
@@ -256,7 +262,7 @@ class Executions(Reading):
         await self._mailboxes.submit(workflow_id, ev.Terminate(reason=reason))
 
     async def retry(self, workflow_id: str, *, resume_subworkflow_tasks: bool = False) -> None:
-        """Retry the failed tasks; with `resume_subworkflow_tasks` those of the deepest failed child instead."""
+        """Retry the failed tasks; with `resume_subworkflow_tasks` those of the deepest failed child."""
         target = workflow_id
         if resume_subworkflow_tasks:
             found = await self._deepest_failed(workflow_id)
@@ -324,7 +330,7 @@ class Executions(Reading):
         await self._mailboxes.submit(workflow_id, ev.Continue())
 
     async def remove(self, workflow_id: str, *, archive: bool = True) -> None:
-        """Delete an execution with all that belongs to it; a running one only when it is not to be archived."""
+        """Delete an execution with all that belongs to it; a running one only when not to be archived."""
         stored = await self._stored(workflow_id)
         header = stored.header
         if archive and header.status in WORKFLOW_OPEN:

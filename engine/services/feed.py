@@ -16,7 +16,8 @@ class Change(Struct, kw_only=True, frozen=True):
     """Something committed about a workflow.
 
     Attributes:
-        kind: `workflow` (its status moved; `status` has it), `task` (a task moved) or `progress` (a worker's heartbeat).
+        kind: `workflow` (its status moved; `status` has it), `task` (a task moved) or `progress` (a worker's
+            heartbeat).
     """
 
     workflow_id: str

@@ -1,7 +1,8 @@
 """Task queues: long polls, leases, hand-over, sizes.
 
-A poll that finds nothing waits on a future of its queue, not on the store. A task that is scheduled while a poll waits
-is handed over in the commit that schedules it: its queue entry is written with the lease already in it.
+A poll that finds nothing waits on a future of its queue, not on the store. A task that is scheduled while a
+poll waits is handed over in the commit that schedules it: its queue entry is written with the lease already
+in it.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class Queues:
     async def poll(
         self, task_type: str, *, domain: str | None, worker_id: str, count: int, timeout_ms: int
     ) -> list[bytes]:
-        """Up to `count` tasks leased to the worker, each as wire JSON; waits up to `timeout_ms` for the first.
+        """Lease up to `count` tasks, each as wire JSON; wait up to `timeout_ms` for the first.
 
         Cancelling the call gives back what it was about to receive.
         """
@@ -232,7 +233,7 @@ class Queues:
             if deadline_ms:
                 self._note_deadline(deadline_ms)
 
-    # ------------------------------------------------------------------------------------ leases, sizes, marks
+    # ----------------------------------------------------------------------------------- leases, sizes, marks
     async def extend(self, task_id: str, progress: Raw | None) -> bool:
         """Renew a lease; False when the task is in no queue any more."""
         return bool(
@@ -277,7 +278,7 @@ class Queues:
     def _forget(self, done: asyncio.Task[Any]) -> None:
         self._background.discard(done)
         if not done.cancelled():
-            done.exception()  # a lost mark is written with the next poll; the poll itself reports a broken store
+            done.exception()  # a lost mark is written with the next poll, which also reports a broken store
 
     async def _write(self, write: Write) -> WriteResult:
         if self._committer is None:

@@ -42,7 +42,7 @@ class Timers:
             self._changed(timer.due_ms)
 
     async def fire_due(self) -> int | None:
-        """Fire everything due now, up to a batch of each kind. Gives the next instant to look, None for none."""
+        """Fire what is due now, up to a batch of each kind; give the next instant to look, None for none."""
         now_ms = self._clock.now_ms()
         self._fruitless = {key: until for key, until in self._fruitless.items() if until > now_ms}
         timers = [

@@ -1,6 +1,7 @@
-"""A workflow in a box: the pure decider driven over a store of plain dicts, every invariant checked after every step.
+"""A workflow in a box: the pure decider over a store of plain dicts, all invariants checked after each step.
 
-Each step is decided twice, on the view kept from the step before and on a view loaded cold, and must come out the same.
+Each step is decided twice, on the view kept from the step before and on a view loaded cold, and must come out
+the same.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order, an execution keeps its promises (checked by engine.testing.world after each step)."""
+"""Whatever happens in whatever order, an execution keeps its promises (World checks them after each step)."""
 
 from __future__ import annotations
 
@@ -21,10 +21,14 @@ TASK_DEFS = {
     "steady": FAST,
     "frail": TaskDef(name="frail", retry_count=0),
     "patient": TaskDef(
-        name="patient", retry_count=2, retry_delay_seconds=5, retry_logic=RetryLogic.EXPONENTIAL_BACKOFF, timeout_seconds=50,
+        name="patient",
+        retry_count=2,
+        retry_delay_seconds=5,
+        retry_logic=RetryLogic.EXPONENTIAL_BACKOFF,
+        timeout_seconds=50,
         response_timeout_seconds=20,
     ),
-}  # fmt: skip
+}
 
 
 @st.composite
@@ -62,18 +66,32 @@ def _tasks(draw: st.DrawFn, serial: Any, depth: int, in_loop: bool) -> list[dict
     if kind == "SUB_WORKFLOW":
         return [{**base, "subWorkflowParam": {"name": "child", "version": 1}}]
     if kind == "FORK_JOIN":
-        branches = [draw(_lists(serial, depth - 1, in_loop)) for _ in range(draw(st.integers(1, 3)))]
+        parts = [draw(_lists(serial, depth - 1, in_loop)) for _ in range(draw(st.integers(1, 3)))]
         join = {"name": f"{ref}j", "taskReferenceName": f"{ref}j", "type": "JOIN"}
-        return [{**base, "forkTasks": branches}, {**join, "joinOn": [branch[-1]["taskReferenceName"] for branch in branches]}]
+        return [
+            {**base, "forkTasks": parts},
+            {**join, "joinOn": [part[-1]["taskReferenceName"] for part in parts]},
+        ]
     if kind == "SWITCH":
-        cases = {"1": draw(_lists(serial, depth - 1, in_loop)), "2": []}
+        cases: dict[str, Any] = {"1": draw(_lists(serial, depth - 1, in_loop)), "2": []}
         chosen = {"inputParameters": {"k": draw(st.sampled_from([1, 2, 3]))}, "evaluatorType": "value-param"}
-        return [{**base, **chosen, "expression": "k", "decisionCases": cases, "defaultCase": draw(_lists(serial, depth - 1, in_loop))}]
+        return [
+            {
+                **base,
+                **chosen,
+                "expression": "k",
+                "decisionCases": cases,
+                "defaultCase": draw(_lists(serial, depth - 1, in_loop)),
+            }
+        ]
     if kind == "DO_WHILE":
         times = draw(st.integers(1, 3))
         body = draw(_lists(serial, depth - 1, True))
         return [{**base, "loopCondition": f"$.{ref}['iteration'] < {times}", "loopOver": body}]
-    branches = [{"name": "steady", "taskReferenceName": f"{ref}b{n}", "type": "SIMPLE"} for n in range(draw(st.integers(0, 4)))]
+    branches = [
+        {"name": "steady", "taskReferenceName": f"{ref}b{n}", "type": "SIMPLE"}
+        for n in range(draw(st.integers(0, 4)))
+    ]
     fork = {
         **base,
         "dynamicForkTasksParam": "tasks",
@@ -98,13 +116,19 @@ class Chaos:
         world = self.world
         world.now_ms += self.data.draw(st.sampled_from([0, 1, 1_000, 30_000]), label="time passes")
         truths = world.possible() if world.header is not None and world.header.status in WORKFLOW_OPEN else []
-        kind = self.data.draw(st.sampled_from(["truth", "truth", "many", "failure", "repeat", "poll", "deadline", "operation"]))
+        kind = self.data.draw(
+            st.sampled_from(["truth", "truth", "many", "failure", "repeat", "poll", "deadline", "operation"])
+        )
         events: list[ev.Event] = []
         if kind == "many" and truths:
             events = self.data.draw(st.lists(st.sampled_from(truths), min_size=1, max_size=4))
         elif kind == "failure" and world.queue:
             task_id = self.data.draw(st.sampled_from(sorted(world.queue)))
-            status = self.data.draw(st.sampled_from([TaskStatus.FAILED, TaskStatus.FAILED_WITH_TERMINAL_ERROR, TaskStatus.IN_PROGRESS]))
+            status = self.data.draw(
+                st.sampled_from(
+                    [TaskStatus.FAILED, TaskStatus.FAILED_WITH_TERMINAL_ERROR, TaskStatus.IN_PROGRESS]
+                )
+            )
             events = [world.report(task_id, status)]
         elif kind == "repeat" and self.sent:
             events = [self.data.draw(st.sampled_from(self.sent[-20:]))]
@@ -124,10 +148,21 @@ class Chaos:
     def operation(self) -> ev.Event:
         world = self.world
         ids = [task.id for task in world.listed() if not task.state.retried]
-        choices: list[ev.Event] = [ev.Pause(), ev.Resume(), ev.Retry(), ev.Restart(), ev.Terminate(reason="enough"), ev.Rerun()]
+        choices: list[ev.Event] = [
+            ev.Pause(),
+            ev.Resume(),
+            ev.Retry(),
+            ev.Restart(),
+            ev.Terminate(reason="enough"),
+            ev.Rerun(),
+        ]
         choices += [ev.SkipTask(ref=ref) for ref in list(world.graph.nodes)[:4]]
         choices += [ev.Rerun(task_id=task_id) for task_id in ids]
-        children = [t for t in world.listed() if t.head.task_type == "SUB_WORKFLOW" and isinstance(t.state.sub_workflow_id, str)]
+        children = [
+            t
+            for t in world.listed()
+            if t.head.task_type == "SUB_WORKFLOW" and isinstance(t.state.sub_workflow_id, str)
+        ]
         choices += [world.child_end(t, WorkflowStatus.FAILED) for t in children]
         choices += [ev.ChildRevived(task_id=t.id, child_id=str(t.state.sub_workflow_id)) for t in children]
         return self.data.draw(st.sampled_from(choices))
@@ -136,7 +171,11 @@ class Chaos:
 relaxed = settings(
     max_examples=EXAMPLES,
     deadline=None,
-    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking such histories takes longer than reading one
+    phases=[
+        Phase.explicit,
+        Phase.reuse,
+        Phase.generate,
+    ],  # shrinking such histories takes longer than reading one
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )
 
@@ -159,7 +198,9 @@ def test_any_order_of_completions_ends_in_completed(definition: dict[str, Any], 
 
 @relaxed
 @given(definitions(), st.data())
-def test_failures_repeats_and_late_updates_never_stick(definition: dict[str, Any], data: st.DataObject) -> None:
+def test_failures_repeats_and_late_updates_never_stick(
+    definition: dict[str, Any], data: st.DataObject
+) -> None:
     """Failures, timeouts, duplicates and late updates in any order leave a workflow that can still end."""
     world = world_of(definition)
     world.start()
@@ -172,7 +213,7 @@ def test_failures_repeats_and_late_updates_never_stick(definition: dict[str, Any
 @relaxed
 @given(definitions(), st.data())
 def test_operations_at_any_moment_never_stick(definition: dict[str, Any], data: st.DataObject) -> None:
-    """Pause, resume, terminate, retry, restart, rerun, skip and child news at any moment: refused or sound, never stuck."""
+    """Operations and news of children at any moment are refused or sound, and never leave it stuck."""
     world = world_of(definition)
     world.start()
     chaos = Chaos(data, world, operations=True)

@@ -1,4 +1,4 @@
-"""Every type of task the engine runs itself, by its name in a definition. Any other name is a worker's task."""
+"""Every type of task the engine runs itself, by its name. Any other name is a worker's task."""
 
 from engine.core.mapping import TaskType
 from engine.core.tasks.do_while import DoWhile

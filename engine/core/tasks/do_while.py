@@ -1,8 +1,8 @@
 """DO_WHILE: runs its body again while a condition holds.
 
-The loop's progress (iteration, open tasks) lives in the workflow header, so an iteration costs the same however many
-went before. The loop's output, which holds the outputs of every iteration, is put together when it is read: at its
-end, or for a condition that asks for more than the iteration number.
+The loop's progress (iteration, open tasks) lives in the workflow header, so an iteration costs the same
+however many went before. The loop's output, which holds the outputs of every iteration, is put together when
+it is read: at its end, or for a condition that asks for more than the iteration number.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """FORK_JOIN, FORK_JOIN_DYNAMIC and JOIN.
 
-A JOIN exists, IN_PROGRESS, from the moment of its fork. It keeps a count of the references that have not ended for
-good; the step that brings the count to zero completes it. Nothing polls.
+A JOIN exists, IN_PROGRESS, from the moment of its fork. It keeps a count of the references that have not
+ended for good; the step that brings the count to zero completes it. Nothing polls.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class ForkJoinDynamic:
         ]
         place = source.place
         join_ref = join.ref + place.suffix
-        for task, input in branches:
+        for task, given in branches:
             step.count(place.loop, 1)
             branch = Source(
                 workflow_task=task,
@@ -104,7 +104,7 @@ class ForkJoinDynamic:
                 in_def=False,
                 wire=Raw(msgspec.json.encode(wire(task))),
                 joins=(join_ref,),
-                input=input,
+                input=given,
             )
             created += mapper(step, branch)
         step.count(place.loop, 1)
@@ -117,9 +117,9 @@ class ForkJoinDynamic:
         return None
 
 
-# -------------------------------------------------------------------------------------------------------- JOIN
+# ------------------------------------------------------------------------------------------------------- JOIN
 def create_join(step: Step, source: Source, join_on: Sequence[str], *, inside: frozenset[str]) -> Task:
-    """The JOIN of a fork. `inside`: references that belong to the fork being created and so cannot have ended."""
+    """The JOIN of a fork. `inside`: references of the fork being created, which cannot have ended."""
     suffix = source.place.suffix
     names = list(join_on)
     waiting = {ref + suffix for ref in names}
@@ -205,11 +205,11 @@ def complete_join(step: Step, task: Task) -> Task:
     return step.move(task, status, reason=text, output=Raw(msgspec.json.encode(output)))
 
 
-# -------------------------------------------------------------------------------------------------------- dynamic
+# ---------------------------------------------------------------------------------------------------- dynamic
 def dynamic_branches(
     step: Step, source: Source, given: dict[str, Any]
 ) -> list[tuple[WorkflowTask, dict[str, Any]]]:
-    """The branches of a dynamic fork in the three forms upstream accepts. Raises EndWorkflow with its texts."""
+    """The branches of a dynamic fork in the three forms upstream accepts. Raises EndWorkflow."""
     task = source.workflow_task
     if isinstance(given.get("forkTaskInputs"), list):
         branches = _from_inputs(step, task, given)
@@ -222,10 +222,10 @@ def dynamic_branches(
             f"{task.task_reference_name}: {len(branches)} branches are more than {FORK_BRANCHES_MAX}"
         )
     filled = []
-    for branch, input in branches:
+    for branch, branch_input in branches:
         if branch.task_definition is None and branch.type not in SYSTEM_TYPES:
             branch = replace(branch, task_definition=_task_def(step, branch.name))
-        filled.append((branch, input))
+        filled.append((branch, branch_input))
     return filled
 
 
@@ -250,7 +250,7 @@ def _from_inputs(
     branches = []
     for index, element in enumerate(given["forkTaskInputs"]):
         values = dict(element) if isinstance(element, dict) else {"input": element}
-        input = {**values, "__index": index}
+        branch_input = {**values, "__index": index}
         members = {key: value for key, value in values.items() if key in _TASK_MEMBERS}
         definition: dict[str, Any] = {
             "name": workflow or name,
@@ -266,7 +266,7 @@ def _from_inputs(
                 "taskToDomain": values.get("taskToDomain"),
             }
         try:
-            branches.append((decode(definition, WorkflowTask), input))
+            branches.append((decode(definition, WorkflowTask), branch_input))
         except MalformedBodyError as error:
             raise _failed(
                 f"{task.task_reference_name}: forkTaskInputs[{index}] is no task: {error}"
@@ -316,7 +316,8 @@ def _from_tasks(task: WorkflowTask, given: dict[str, Any]) -> list[tuple[Workflo
         raise _failed(invalid)
     if not isinstance(inputs, dict):
         raise _failed(
-            f"Input to the dynamically forked tasks is not a map -> expecting a map of K,V  but found {inputs}"
+            "Input to the dynamically forked tasks is not a map -> expecting a map of K,V  "
+            f"but found {inputs}"
         )
     branches = []
     for item in listed:
@@ -337,8 +338,9 @@ def _refuse_duplicates(step: Step, refs: list[str], suffix: str) -> None:
     for ref in refs:
         if not ref or ref in seen or ref in step.graph.nodes or ref + suffix in known:
             raise _failed(
-                f"No dynamic tasks could be created for the Workflow: {step.header.name}.{step.header.version}/"
-                f"{step.header.workflow_id}, attempted to create a duplicate task reference name: {ref}"
+                "No dynamic tasks could be created for the Workflow: "
+                f"{step.header.name}.{step.header.version}/{step.header.workflow_id}, "
+                f"attempted to create a duplicate task reference name: {ref}"
             )
         seen.add(ref)
 

@@ -47,7 +47,8 @@ class Inline(_AtOnce):
             return _failed(
                 step,
                 task,
-                "Empty 'expression' in Inline task's input parameters. A non-empty String value must be provided.",
+                "Empty 'expression' in Inline task's input parameters. "
+                "A non-empty String value must be provided.",
             )
         if evaluator == "value-param":
             return step.move(task, TaskStatus.COMPLETED, output=_encode({"result": given.get(expression)}))
@@ -70,8 +71,8 @@ class SetVariable(_AtOnce):
             return _failed(
                 step,
                 task,
-                f"The variables payload size: {size} of workflow: {step.header.workflow_id} is greater than the "
-                f"permissible limit: {VARIABLES_KB_MAX} kilobytes",
+                f"The variables payload size: {size} of workflow: {step.header.workflow_id} "
+                f"is greater than the permissible limit: {VARIABLES_KB_MAX} kilobytes",
             )
         step.header.variables = variables
         return step.move(task, TaskStatus.COMPLETED)

@@ -1,4 +1,4 @@
-"""Tasks that a worker polls: SIMPLE, every type the server does not know, and DYNAMIC, whose name comes from the input."""
+"""Tasks that a worker polls: SIMPLE, any type the server does not know, DYNAMIC (named by its input)."""
 
 from __future__ import annotations
 

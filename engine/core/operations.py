@@ -1,7 +1,7 @@
-"""Operations on a whole execution: retry, rerun, restart, skip, and reviving the ancestors of a revived child.
+"""Operations on a whole execution: retry, rerun, restart, skip, and reviving a revived child's ancestors.
 
 These are rare and may read the whole task list. Counters are not patched but rebuilt from the tasks.
-Source of behaviour and texts: conductor-oss/conductor, WorkflowExecutorOps (conductor-spec section 3.14).
+Source of behaviour and texts: conductor-oss/conductor, WorkflowExecutorOps.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from engine.core.downstream import downstream
 from engine.core.errors import ConflictError, IllegalStateError, InvalidRequestError, NotFoundError
 from engine.core.facts import AllTasksFact, FactsMissingError
 from engine.core.flow import following, new_attempt, place_of, rearm, run_rearmed
-from engine.core.graph import SYSTEM_TYPES
+from engine.core.graph import SYSTEM_TYPES, Node
 from engine.core.mapping import want
 from engine.core.records import (
     EMPTY_OBJECT,
@@ -28,6 +28,7 @@ from engine.core.records import (
     TaskHead,
     TaskLinks,
     TaskState,
+    iteration_in,
 )
 from engine.core.statuses import TASK_SUCCESSFUL, WORKFLOW_OPEN, TaskStatus, WorkflowStatus
 from engine.core.step import Place, Step, Wanted
@@ -50,7 +51,7 @@ def not_paused(header: Header) -> IllegalStateError:
     )
 
 
-# ------------------------------------------------------------------------------------------------ restart, rerun
+# --------------------------------------------------------------------------------------------- restart, rerun
 def reset(
     step: Step,
     *,
@@ -176,7 +177,8 @@ def retry(step: Step) -> list[Wanted]:
             failed.pop(task.ref, None)
     if not failed and header.status is not WorkflowStatus.TIMED_OUT:
         raise ConflictError(
-            "There are no retryable tasks! Use restart if you want to attempt entire workflow execution again."
+            "There are no retryable tasks! "
+            "Use restart if you want to attempt entire workflow execution again."
         )
     _run_again(step)
     going: list[Task] = []
@@ -208,7 +210,9 @@ def _run_each(step: Step, going: list[Task]) -> list[Wanted]:
 def child_revived(step: Step, task_id: str, child_id: str) -> list[Wanted] | None:
     """A child runs again: so must this workflow, unless the task no longer counts (then None)."""
     header = step.header
-    task = step.task(task_id)
+    task = step.known(task_id)
+    if task is None:
+        return None  # restarted since
     if task.state.retried or task.state.sub_workflow_id != child_id or step.workflow_task(task).optional:
         return None
     if task.status in TASK_SUCCESSFUL:
@@ -252,7 +256,8 @@ def skip(step: Step, event: ev.SkipTask) -> None:
     header = step.header
     if header.status is not WorkflowStatus.RUNNING:
         raise IllegalStateError(
-            f"The workflow {header.workflow_id} is not running so the task referenced by {event.ref} cannot be skipped"
+            f"The workflow {header.workflow_id} is not running "
+            f"so the task referenced by {event.ref} cannot be skipped"
         )
     node = step.graph.nodes.get(event.ref)
     if node is None:
@@ -266,6 +271,13 @@ def skip(step: Step, event: ev.SkipTask) -> None:
         raise IllegalStateError(
             f"The task referenced {event.ref} has already been processed, cannot be skipped"
         )
+    _skipped(step, node, event.input, event.output)
+    if node.type in ("FORK_JOIN", "FORK_JOIN_DYNAMIC") and node.next is not None:
+        _skipped(step, step.graph.nodes[node.next], EMPTY_OBJECT, EMPTY_OBJECT)  # its JOIN goes with it
+
+
+def _skipped(step: Step, node: Node, input: Raw, output: Raw) -> None:
+    header = step.header
     head = TaskHead(
         task_type=node.task.name,
         reference_task_name=node.ref,
@@ -273,11 +285,11 @@ def skip(step: Step, event: ev.SkipTask) -> None:
         task_id=step.ids.uuid(),
         workflow_instance_id=header.workflow_id,
         workflow_type=header.name,
-        input_data=event.input,
+        input_data=input,
         workflow_priority=header.priority,
     )
     state = TaskState(status=TaskStatus.SKIPPED, start_time=step.now_ms, end_time=step.now_ms)
-    task = step.add(head, state, TaskLinks(base_ref=node.ref), event.output)
+    task = step.add(head, state, TaskLinks(base_ref=node.ref), output)
     header.skipped = {**header.skipped, node.ref: task.id}
 
 
@@ -322,10 +334,10 @@ def _set_going(step: Step, task: Task) -> Task:
 
 
 def _rebuild(step: Step) -> list[Wanted]:
-    """Count afresh what is open, waited for and looping, and give what should have followed but does not exist.
+    """Count afresh what is open, waited for and looping; give what should have followed but does not exist.
 
-    A step that ends a workflow drops what it was about to create, and a rerun removes tasks: both leave ended tasks
-    without their successors.
+    A step that ends a workflow drops what it was about to create, and a rerun removes tasks: both leave ended
+    tasks without their successors.
     """
     header = step.header
     _remove_half_forks(step)
@@ -346,7 +358,7 @@ def _rebuild(step: Step) -> list[Wanted]:
     for task in newest.values():
         if task.open and task.head.task_type == "DO_WHILE":
             inner = [t for t in newest.values() if t.links.loop == task.ref]
-            iteration = max((t.head.iteration for t in inner), default=0)
+            iteration = max((iteration_in(t.links.suffix) for t in inner), default=0)
             open_count = sum(t.open for t in inner)
             header.loops[task.ref] = LoopState(task_id=task.id, iteration=iteration, open=open_count)
     header.joins = {}
@@ -407,9 +419,9 @@ def _frontier(step: Step, newest: dict[str, Task]) -> list[Wanted]:
             continue
         if task.ref in step.header.skipped:
             continue
-        ref = following(step, task)
-        if ref is not None and (ref + task.links.suffix not in newest or ref in step.header.skipped):
-            wanted.append(want(step, ref, place_of(task)))
+        for ref in _leads_to(step, task):
+            if ref + task.links.suffix not in newest or ref in step.header.skipped:
+                wanted.append(want(step, ref, place_of(task)))
     for ref, state in list(step.header.joins.items()):
         if state.waiting == 0:
             from engine.core.flow import ended
@@ -419,6 +431,14 @@ def _frontier(step: Step, newest: dict[str, Task]) -> list[Wanted]:
         if loop.open == 0 and ref in step.header.loops:
             wanted += _turn(step, ref, loop)
     return wanted
+
+
+def _leads_to(step: Step, task: Task) -> list[str]:
+    node = step.node(task)
+    if task.head.task_type == "FORK" and node is not None:
+        return [branch[0] for branch in node.branches]
+    ref = following(step, task)
+    return [] if ref is None else [ref]
 
 
 def _turn(step: Step, ref: str, loop: LoopState) -> list[Wanted]:

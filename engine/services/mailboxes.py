@@ -1,6 +1,7 @@
-"""One mailbox per workflow: events that gather while a step is being written are decided together in the next one.
+"""One mailbox per workflow: events that gather while a step is written are decided together in the next.
 
-That keeps one server's events for a workflow in order and free of conflicts; between servers the row version decides.
+That keeps one server's events for a workflow in order and free of conflicts; between servers the row version
+decides.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from engine.core.errors import (
     StoreError,
     VersionConflictError,
 )
-from engine.core.facts import FactsMissingError, Stamp, View
+from engine.core.facts import Fact, FactsMissingError, Stamp, View
 from engine.core.graph import Graph
 from engine.core.records import Delta
 from engine.core.statuses import WORKFLOW_OPEN
@@ -151,7 +152,7 @@ class Mailboxes:
     async def _step(
         self, resident: _Resident, batch: list[tuple[ev.Stamped, asyncio.Future[Applied]]]
     ) -> None:
-        """Decide and write a batch; should the whole be our bug, each event alone, so that one cannot harm the rest."""
+        """Decide and write a batch; if the whole meets our bug, each event alone, to spare the others."""
         try:
             decision = await self._decided(resident, [stamped for stamped, _ in batch])
         except Exception as error:
@@ -226,10 +227,14 @@ class Mailboxes:
             await self._loader.tasks(view, lacking)
 
     async def _decide(self, view: View, stamped: list[ev.Stamped]) -> Decision:
+        asked: tuple[Fact, ...] = ()
         for _ in range(FACT_ROUNDS_MAX):
             try:
                 return decide(view, stamped)
             except FactsMissingError as missing:
+                if missing.facts == asked:
+                    raise InvariantError(f"workflow {view.workflow_id}: {asked} cannot be had") from missing
+                asked = missing.facts
                 await self._loader.load(view, missing.facts)
         raise InvariantError(f"workflow {view.workflow_id}: the step asks for facts without end")
 

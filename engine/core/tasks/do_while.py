@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from engine.core.facts import FactsMissingError, LoopTasksFact
 from engine.core.mapping import Mapper, Source, new_task, want
-from engine.core.records import LoopState, Task
+from engine.core.records import LoopState, Task, iteration_in
 from engine.core.scope import StepScope
 from engine.core.statuses import TASK_SUCCESSFUL, TaskStatus
 from engine.core.step import Place, Step, Wanted
@@ -94,7 +94,7 @@ def loop_output(step: Step, task: Task, iteration: int) -> dict[str, Any]:
     output: dict[str, Any] = {"iteration": iteration}
     for item in _loop_tasks(step, task.ref):
         if item.links.loop == task.ref and not item.state.retried and not item.open:
-            output.setdefault(str(item.head.iteration), {})[item.links.base_ref] = item.output
+            output.setdefault(str(iteration_in(item.links.suffix)), {})[item.links.base_ref] = item.output
     items = list_items(step, task)
     if items is not None and 0 < iteration <= len(items):
         output |= {"loopIndex": iteration - 1, "loopItem": items[iteration - 1]}
@@ -126,7 +126,7 @@ def _failed_in(step: Step, loop_ref: str, iteration: int) -> str | None:
         task = step.task(task_id)
         if (
             task.links.loop == loop_ref
-            and task.head.iteration == iteration
+            and iteration_in(task.links.suffix) == iteration
             and task.status not in TASK_SUCCESSFUL
         ):
             reason = task.state.reason_for_incompletion

@@ -85,6 +85,7 @@ def create_app(
     storage_writable: Callable[[], bool] | None = None,
     product_prefixes: Sequence[str] = PRODUCT_PREFIXES,
     body_bytes_max: int = BODY_BYTES_MAX,
+    shipped_workflows: frozenset[tuple[str, int]] = frozenset(),
 ) -> Application:
     """Put the application together around an open engine, which stays the caller's to close.
 
@@ -97,6 +98,7 @@ def create_app(
         storage_writable: called in a thread by /readyz; False or OSError means not ready.
         product_prefixes: paths with their own error format, without a closing slash.
         body_bytes_max: bound of a request body on the Conductor surface.
+        shipped_workflows: name and version of the workflows that the server registers itself.
     """
 
     @asynccontextmanager
@@ -122,6 +124,7 @@ def create_app(
     app.state.hot = hot
     app.state.metrics = metrics
     app.state.body_bytes_max = body_bytes_max
+    app.state.shipped_workflows = shipped_workflows
     app.state.storage_writable = storage_writable
     for router in (*routers, ops.router, tasks.router, bulk.router, workflows.router, metadata.router):
         app.include_router(router)

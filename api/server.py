@@ -24,6 +24,7 @@ from api.app import Application, create_app
 from api.failures import EXIT_INTERRUPTED, CommandError
 from api.processes import STOP_MS_MAX, Child, worker_argv
 from api.settings import ServerSettings, engine_settings, worker_environment
+from api.videos.definitions import shipped_workflows
 from api.videos.files import MediaFolder
 from api.videos.follow import FOLLOW_TIMINGS, FollowTimings
 from api.videos.handlers import HANDLERS, PRODUCT_PREFIXES
@@ -123,6 +124,7 @@ def application(engine: Engine, service: VideoService, settings: ServerSettings)
         exception_handlers=HANDLERS,
         product_prefixes=PRODUCT_PREFIXES,
         storage_writable=lambda: os.access(service.media.root / "sources", os.W_OK),
+        shipped_workflows=shipped_workflows(),
     )
 
 

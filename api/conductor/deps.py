@@ -29,6 +29,11 @@ async def _hot(request: Request) -> HotRoutes:
     return hot
 
 
+async def _shipped(request: Request) -> frozenset[tuple[str, int]]:
+    shipped: frozenset[tuple[str, int]] = request.app.state.shipped_workflows
+    return shipped
+
+
 async def _body(request: Request) -> bytes:
     return await read_body(request.scope, request.receive, request.app.state.body_bytes_max)
 
@@ -39,6 +44,7 @@ async def _document(request: Request) -> bytes:
 
 EngineDep = Annotated[Engine, Depends(_engine)]
 HotDep = Annotated[HotRoutes, Depends(_hot)]
+ShippedDep = Annotated[frozenset[tuple[str, int]], Depends(_shipped)]
 BodyDep = Annotated[bytes, Depends(_body)]
 DocumentDep = Annotated[bytes, Depends(_document)]
 

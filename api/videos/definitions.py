@@ -25,6 +25,12 @@ def shipped() -> Iterable[tuple[str, bytes]]:
     return sorted(contents, key=lambda item: (not item[1].lstrip().startswith(b"["), item[0]))
 
 
+def shipped_workflows() -> frozenset[tuple[str, int]]:
+    """Name and version of every workflow in workflows/."""
+    documents = [msgspec.json.decode(content) for _, content in shipped()]
+    return frozenset((each["name"], each.get("version", 1)) for each in documents if isinstance(each, dict))
+
+
 async def register(metadata: Metadata, store: VideoStore) -> list[str]:
     """Register what is missing, or has changed since it was registered; answers the file names.
 

@@ -117,6 +117,7 @@ def rerun_from(step: Step, event: ev.Rerun) -> list[Wanted]:
         header.correlation_id = event.correlation_id
     is_fork = task.head.task_type == "FORK"
     gone = downstream(step.graph, task, tasks)
+    gone |= {item.id for item in tasks if item.ref == task.ref and item.head.seq > task.head.seq}  # later attempts
     if is_fork:
         gone |= {task.id} | _of_fork(step, task, tasks)
     for later in tasks:
@@ -344,6 +345,9 @@ def _rebuild(step: Step) -> list[Wanted]:
     newest: dict[str, Task] = {}
     for task in step.all_tasks():
         newest[task.ref] = task
+        if task.status in TASK_SUCCESSFUL and not task.state.executed and task.ref not in header.skipped:
+            # it ended while the workflow was paused, and nobody resumed it
+            newest[task.ref] = step.put(replace(task, state=replace(task.state, executed=True)))
     _revive_around(step, newest)
     newest = {ref: step.task(task.id) for ref, task in newest.items()}
     header.open = sum(task.open for task in newest.values())

@@ -41,7 +41,7 @@ class World:
 
     Attributes:
         header, tasks, queue, timers, messages: what is stored.
-        revived: an operation (retry, rerun, restart) happened in the last step, so revivals are legal in it.
+        rounds: how often a step had to be decided again because it lacked facts.
     """
 
     def __init__(self, definition: dict[str, Any], *, task_defs: dict[str, TaskDef] | None = None) -> None:
@@ -58,6 +58,7 @@ class World:
         self.messages: list[Message] = []
         self.history: list[str] = []
         self.now_ms = 1_000_000
+        self.rounds = 0
         self._serial = 0
         self._warm = f.View(self.workflow_id)
 
@@ -189,6 +190,7 @@ class World:
             try:
                 return decide(view, stamped)
             except f.FactsMissingError as missing:
+                self.rounds += 1
                 for fact in missing.facts:
                     self._bring(view, fact)
         raise AssertionError("the step asks for facts without end")
@@ -248,7 +250,7 @@ class World:
             del self.tasks[task_id]
         for task in delta.tasks_changed:
             before = self.tasks[task.id].status
-            legal = TASK_MOVES[before] | (TASK_REVIVALS.get(before, frozenset()) if revivals else frozenset())
+            legal = TASK_MOVES[before] | (_through_revival(before) if revivals else frozenset())
             assert task.status is before or task.status in legal, f"{task.ref}: {before} became {task.status}"
             assert task.id in delta.heads_changed or _bytes(task.head) == _bytes(self.tasks[task.id].head)
         for task in (*delta.tasks_new, *delta.tasks_changed):
@@ -323,6 +325,12 @@ class World:
             task = newest.get(name + join.links.suffix)
             left += task is None or task.open or task.state.retried or not task.state.executed
         assert waiting == left, f"join {ref} waits for {waiting}, not {left}"
+
+
+def _through_revival(before: TaskStatus) -> frozenset[TaskStatus]:
+    """Statuses within one operation's reach: revived first, and perhaps ended again in the same step."""
+    revived = TASK_REVIVALS.get(before, frozenset())
+    return revived.union(*(TASK_MOVES[status] for status in revived))
 
 
 def _script(fact: f.ScriptFact) -> f.ScriptOutcome:

@@ -20,6 +20,7 @@ from engine.core.model import MalformedBodyError, SubWorkflowParams, TaskDef, Wo
 from engine.core.records import JoinState, Task
 from engine.core.statuses import TASK_SUCCESSFUL, TaskStatus, WorkflowStatus
 from engine.core.step import EndWorkflow, Step, Wanted
+from engine.core.values import to_text
 
 FORK_BRANCHES_MAX = 50_000
 """More branches than this in one dynamic fork are refused: the fork's documents would not fit a request."""
@@ -311,13 +312,14 @@ def _from_tasks(task: WorkflowTask, given: dict[str, Any]) -> list[tuple[Workflo
         task.dynamic_fork_tasks_input_param_name or "",
     )
     listed, inputs = given.get(tasks_name), given.get(inputs_name)
-    invalid = f"Input '{tasks_name}' is invalid. Cannot deserialize a list of Workflow Tasks from '{listed}'"
+    shown = to_text(listed)
+    invalid = f"Input '{tasks_name}' is invalid. Cannot deserialize a list of Workflow Tasks from '{shown}'"
     if not isinstance(listed, list):
         raise _failed(invalid)
     if not isinstance(inputs, dict):
         raise _failed(
             "Input to the dynamically forked tasks is not a map -> expecting a map of K,V  "
-            f"but found {inputs}"
+            f"but found {to_text(inputs)}"
         )
     branches = []
     for item in listed:

@@ -19,10 +19,14 @@ class Expired(Struct, kw_only=True, frozen=True):
 
 
 def expired(task: Task, policy: TaskDef, *, lease: Lease | None, now_ms: int) -> Expired | None:
-    """The first timeout that is over, in upstream's order: total, run, poll, response."""
+    """The first timeout that is over, in upstream's order: total, run, poll, response.
+
+    ALERT_ONLY ends nothing for the first three; the response timeout holds under every policy.
+    """
+    enforced = policy.timeout_policy is not TimeoutPolicy.ALERT_ONLY
     held = lease is not None and lease.held
     started_ms = (lease.start_ms if lease is not None else 0) or task.state.start_time
-    total_s = policy.total_timeout_seconds
+    total_s = policy.total_timeout_seconds if enforced else 0
     spent_s = (now_ms - task.links.first_scheduled_ms) // 1000
     if total_s > 0 and now_ms >= task.links.first_scheduled_ms + total_s * 1000:
         return Expired(
@@ -31,7 +35,7 @@ def expired(task: Task, policy: TaskDef, *, lease: Lease | None, now_ms: int) ->
             f"Timeout policy: {policy.timeout_policy}",
             policy=policy.timeout_policy,
         )
-    run_s = policy.timeout_seconds
+    run_s = policy.timeout_seconds if enforced else 0
     if run_s > 0 and started_ms and now_ms >= started_ms + run_s * 1000:
         elapsed_s = (now_ms - started_ms) // 1000
         return Expired(
@@ -39,7 +43,7 @@ def expired(task: Task, policy: TaskDef, *, lease: Lease | None, now_ms: int) ->
             f"Timeout policy configured to {policy.timeout_policy}",
             policy=policy.timeout_policy,
         )
-    poll_s = policy.poll_timeout_seconds or 0
+    poll_s = (policy.poll_timeout_seconds or 0) if enforced else 0
     since_ms = task.head.scheduled_time + task.head.start_delay_in_seconds * 1000
     if poll_s > 0 and not held and now_ms >= since_ms + (poll_s + task.state.callback_after_seconds) * 1000:
         elapsed_s = (now_ms - since_ms) // 1000

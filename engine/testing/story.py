@@ -23,7 +23,7 @@ class Story(World):
 
     @classmethod
     def of(cls, *tasks: Definition, defs: list[TaskDef] | None = None, **members: Any) -> Story:
-        """A workflow `story` of these tasks, not started yet; `members` are other members of its definition."""
+        """A workflow `story` of these tasks, not started yet; `members` are others of its definition."""
         definition = {"name": "story", "version": 1, "tasks": list(tasks), **members}
         return cls(definition, task_defs={one.name: one for one in defs or []})
 

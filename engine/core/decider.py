@@ -25,7 +25,7 @@ from engine.core.flow import advance, end_workflow, ended, rearm, run_rearmed, w
 from engine.core.graph import SYSTEM_TYPES, Graph
 from engine.core.mapping import want
 from engine.core.model import TimeoutPolicy, WorkflowTimeoutPolicy
-from engine.core.records import Delta, Header, HistoryRow, QueueEntry, Task
+from engine.core.records import REASON_CHARS_MAX, Delta, Header, HistoryRow, QueueEntry, Task
 from engine.core.statuses import WORKFLOW_OPEN, TaskStatus, WorkflowStatus
 from engine.core.step import TOP, EndWorkflow, Place, Step, Wanted, unset
 from engine.core.timeouts import expired, queue_entry, queue_name
@@ -180,16 +180,17 @@ def _reported(step: Step, event: ev.TaskReported) -> Applied:
     output = task.output if event.output is None else event.output
     if event.merge and event.output is not None:
         output = Raw(msgspec.json.encode({**step.document(task.output), **msgspec.json.decode(event.output)}))
-    fields: dict[str, Any] = {"reason_for_incompletion": unset(event.reason)}
+    reason = event.reason if event.reason is None else event.reason[:REASON_CHARS_MAX]
+    fields: dict[str, Any] = {"reason_for_incompletion": unset(reason)}
+    if not event.merge:
+        fields["callback_after_seconds"] = event.callback_after_seconds
     if event.worker_id is not None:
         fields["worker_id"] = event.worker_id
     if event.sub_workflow_id is not None:
         fields["sub_workflow_id"] = event.sub_workflow_id
     if event.external_output_path:
         fields["external_output_payload_storage_path"] = event.external_output_path
-    task = step.move(
-        task, status, output=output, callback_after_seconds=event.callback_after_seconds, **fields
-    )
+    task = step.move(task, status, output=output, **fields)
     if task.open:
         if worker_task:
             put_back(step, task, event.entry, due_ms=step.now_ms + event.callback_after_seconds * 1000)
@@ -289,12 +290,9 @@ def _child_ended(step: Step, event: ev.ChildEnded) -> Applied:
         return Applied(changed=False, task=task)  # a child of an earlier attempt
     status = _CHILD_END[event.status]
     output = {"subWorkflowId": event.child_id, **msgspec.json.decode(event.output)}
-    reason = (
-        None
-        if status is TaskStatus.COMPLETED
-        else f"Sub workflow {event.name} failure reason: {event.reason}"
-    )
-    task = step.move(task, status, reason=reason, output=Raw(msgspec.json.encode(output)))
+    failed = f"Sub workflow {event.name} failure reason: {event.reason}"
+    reason = unset(None if status is TaskStatus.COMPLETED else failed[:REASON_CHARS_MAX])
+    task = step.move(task, status, output=Raw(msgspec.json.encode(output)), reason_for_incompletion=reason)
     step.unqueue(task)
     settle(step, task)
     return Applied(changed=True, task=task)

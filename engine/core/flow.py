@@ -135,6 +135,8 @@ def ended(step: Step, task: Task) -> list[Wanted]:
             case retry.FailWorkflow():
                 raise EndWorkflow(decision.status, decision.reason, task_id=task.id)
             case retry.Forgive():
+                if task.head.retry_count == 0:
+                    header.failed_seen.pop(task.ref, None)  # forgiven at once: it does not count as failed
                 task = step.move(
                     task, TaskStatus.COMPLETED_WITH_ERRORS, end_time=task.state.end_time or step.now_ms
                 )
@@ -266,7 +268,7 @@ def _fresh_input(step: Step, source: Source, task: Task, old: dict[str, Any], ta
     """The old input overlaid with freshly evaluated parameters; a sub-workflow's are its workflowInput."""
     fresh = evaluate(step, source, task_id)
     if task.head.task_type == "SUB_WORKFLOW":
-        return {**old, "workflowInput": {**(old.get("workflowInput") or {}), **fresh}}
+        return {**old, **fresh, "workflowInput": {**(old.get("workflowInput") or {}), **fresh}}
     return {**old, **fresh}
 
 
@@ -330,7 +332,7 @@ def cancel_task(step: Step, task: Task, end: EndWorkflow) -> None:
         state = step.header.loops.get(task.ref)
         if state is not None and state.iteration:
             task = step.put(replace(task, head=replace(task.head, iteration=state.iteration)), head=True)
-            output = {**step.document(task.output), "iteration": state.iteration}
+            output = do_while.loop_output(step, task, state.iteration)
             task = step.put(replace(task, output=Raw(msgspec.json.encode(output))))
     if task.head.task_type not in SYSTEM_TYPES:
         task = with_lease(step, task, step.entry(task))

@@ -26,8 +26,7 @@ class Source(Struct, kw_only=True, frozen=True):
 
     Attributes:
         workflow_task: the definition. template: its parsed input.
-        place: the loop around it. joins: JOINs a dynamic branch reports to. input: merged over the parsed
-            input's value.
+        place: the loop around it. joins: JOINs a dynamic branch reports to.
     """
 
     workflow_task: WorkflowTask
@@ -36,7 +35,6 @@ class Source(Struct, kw_only=True, frozen=True):
     in_def: bool = True
     wire: Raw | None = None
     joins: tuple[str, ...] = ()
-    input: Mapping[str, Any] = {}
 
     @property
     def base_ref(self) -> str:
@@ -79,8 +77,7 @@ def evaluate(step: Step, source: Source, task_id: str | None) -> dict[str, Any]:
     policy = source.workflow_task.task_definition
     if policy is not None and policy.input_template and source.workflow_task.type not in NO_TEMPLATE_TYPES:
         value = apply_input_template(value, policy.input_template)
-    result: dict[str, Any] = value if isinstance(value, dict) else {}
-    return {**result, **source.input} if source.input else result
+    return value if isinstance(value, dict) else {}
 
 
 def new_task(
@@ -115,7 +112,7 @@ def new_task(
         domain=unset(domain),
         parent_task_id=UNSET,
     )
-    if definition is not None:
+    if definition is not None and task_type not in SYSTEM_TYPES:
         limits(head, definition)
     links = TaskLinks(
         base_ref=source.base_ref,
@@ -137,8 +134,8 @@ def limits(head: TaskHead, definition: TaskDef) -> None:
     """Copy what the wire's Task repeats of its definition."""
     head.response_timeout_seconds = definition.response_timeout_seconds
     head.rate_limit_per_frequency = definition.rate_limit_per_frequency or 0
-    if definition.rate_limit_frequency_in_seconds is not None:
-        head.rate_limit_frequency_in_seconds = definition.rate_limit_frequency_in_seconds
+    every_s = definition.rate_limit_frequency_in_seconds
+    head.rate_limit_frequency_in_seconds = 1 if every_s is None else every_s
     head.execution_name_space = unset(definition.execution_name_space)
     head.isolation_group_id = unset(definition.isolation_group_id)
 

@@ -289,7 +289,7 @@ def _skipped(step: Step, node: Node, input: Raw, output: Raw) -> None:
         input_data=input,
         workflow_priority=header.priority,
     )
-    state = TaskState(status=TaskStatus.SKIPPED, start_time=step.now_ms, end_time=step.now_ms)
+    state = TaskState(status=TaskStatus.SKIPPED, end_time=step.now_ms)
     task = step.add(head, state, TaskLinks(base_ref=node.ref), output)
     header.skipped = {**header.skipped, node.ref: task.id}
 

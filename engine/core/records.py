@@ -41,7 +41,7 @@ class TaskHead(Struct, kw_only=True, rename="camel"):
     iteration: int = 0
     domain: str | UnsetType = UNSET
     rate_limit_per_frequency: int = 0
-    rate_limit_frequency_in_seconds: int = 1
+    rate_limit_frequency_in_seconds: int = 0
     execution_name_space: str | UnsetType = UNSET
     isolation_group_id: str | UnsetType = UNSET
     callback_from_worker: bool = True

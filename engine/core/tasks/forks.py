@@ -80,9 +80,9 @@ class ForkJoinDynamic:
         )
         given = evaluate(step, source, None)
         branches = dynamic_branches(step, source, given)
-        refs = [task.task_reference_name for task, _ in branches]
+        refs = [task.task_reference_name for task in branches]
         _refuse_duplicates(step, refs, source.place.suffix)
-        forked = {**given, "forkedTasks": refs, "forkedTaskDefs": [wire(task) for task, _ in branches]}
+        forked = {**given, "forkedTasks": refs, "forkedTaskDefs": [_shown(task) for task in branches]}
         created = [
             new_task(
                 step,
@@ -96,7 +96,7 @@ class ForkJoinDynamic:
         ]
         place = source.place
         join_ref = join.ref + place.suffix
-        for task, given in branches:
+        for task in branches:
             step.count(place.loop, 1)
             branch = Source(
                 workflow_task=task,
@@ -105,7 +105,6 @@ class ForkJoinDynamic:
                 in_def=False,
                 wire=Raw(msgspec.json.encode(wire(task))),
                 joins=(join_ref,),
-                input=given,
             )
             created += mapper(step, branch)
         step.count(place.loop, 1)
@@ -207,10 +206,12 @@ def complete_join(step: Step, task: Task) -> Task:
 
 
 # ---------------------------------------------------------------------------------------------------- dynamic
-def dynamic_branches(
-    step: Step, source: Source, given: dict[str, Any]
-) -> list[tuple[WorkflowTask, dict[str, Any]]]:
-    """The branches of a dynamic fork in the three forms upstream accepts. Raises EndWorkflow."""
+def dynamic_branches(step: Step, source: Source, given: dict[str, Any]) -> list[WorkflowTask]:
+    """The branches of a dynamic fork in the three forms upstream accepts, given inputs merged in.
+
+    Raises:
+        EndWorkflow: the input describes no branches; the reason says why, in upstream's words.
+    """
     task = source.workflow_task
     if isinstance(given.get("forkTaskInputs"), list):
         branches = _from_inputs(step, task, given)
@@ -226,8 +227,13 @@ def dynamic_branches(
     for branch, branch_input in branches:
         if branch.task_definition is None and branch.type not in SYSTEM_TYPES:
             branch = replace(branch, task_definition=_task_def(step, branch.name))
-        filled.append((branch, branch_input))
+        filled.append(replace(branch, input_parameters={**branch.input_parameters, **branch_input}))
     return filled
+
+
+def _shown(task: WorkflowTask) -> dict[str, Any]:
+    """A branch as the fork's own input lists it: without the task definition, which the branch itself has."""
+    return wire(replace(task, task_definition=None))
 
 
 def _task_def(step: Step, name: str) -> TaskDef:
@@ -287,7 +293,7 @@ def _from_join_tasks(task: WorkflowTask, given: dict[str, Any]) -> list[tuple[Wo
     if not isinstance(items, list):
         raise _failed(
             f"Dynamic tasks could not be created. The value of {parameter} from task's input "
-            f"{msgspec.json.encode(given).decode()} has no dynamic tasks to be scheduled"
+            f"{to_text(given)} has no dynamic tasks to be scheduled"
         )
     branches = []
     for item in items:
@@ -329,6 +335,8 @@ def _from_tasks(task: WorkflowTask, given: dict[str, Any]) -> list[tuple[Workflo
             branch = decode(item, WorkflowTask)
         except MalformedBodyError as error:
             raise _failed(f"{invalid}: {error}") from error
+        if not branch.task_reference_name:
+            raise _failed(invalid)
         given_input = inputs.get(branch.task_reference_name)
         branches.append((branch, given_input if isinstance(given_input, dict) else {}))
     return branches

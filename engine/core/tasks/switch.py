@@ -72,7 +72,7 @@ class Decision:
 def _chosen(step: Step, task: Task, given: dict[str, Any], value: object) -> Task:
     """Note the case in the task's input, as clients expect to find it there, and end the task."""
     case = switch_text(value)
-    noted = {**given, "case": case}
+    noted = {"case": case} if task.head.task_type == "DECISION" else {**given, "case": case}
     if branch_of(step, task.links.base_ref, case):
         noted["hasChildren"] = "true"
     output: dict[str, Any] = {"caseOutput": [case]}

@@ -18,7 +18,7 @@ FOR_EVER_SECONDS = 2**31 - 1
 
 class Wait:
     def create(self, step: Step, source: Source, mapper: Mapper) -> list[Task]:
-        task = new_task(step, source, task_type="WAIT", task_def_name="WAIT", status=TaskStatus.IN_PROGRESS)
+        task = new_task(step, source, task_type="WAIT", status=TaskStatus.IN_PROGRESS)
         return [arm(step, task)]
 
     def run(self, step: Step, task: Task) -> Task | None:

@@ -13,9 +13,8 @@ from engine.testing.story import Story, reason, task
 
 
 def _policy(logic: RetryLogic = RetryLogic.FIXED, **members: int) -> TaskDef:
-    return TaskDef(
-        **({"name": "a", "retry_logic": logic, "retry_count": 5, "retry_delay_seconds": 3} | members)
-    )
+    usual: dict[str, Any] = {"name": "a", "retry_count": 5, "retry_delay_seconds": 3}
+    return TaskDef(retry_logic=logic, **(usual | members))
 
 
 def _story(policy: TaskDef, **members: Any) -> Story:

@@ -15,8 +15,8 @@ RETRY, END, ALERT = TimeoutPolicy.RETRY, TimeoutPolicy.TIME_OUT_WF, TimeoutPolic
 
 
 def _story(policy: TimeoutPolicy = RETRY, **bounds: int) -> Story:
-    members: dict[str, Any] = {"retry_count": 1, "retry_delay_seconds": 0, "response_timeout_seconds": 0} | bounds
-    definition = TaskDef(name="a", timeout_policy=policy, **members)
+    usual: dict[str, Any] = {"retry_count": 1, "retry_delay_seconds": 0, "response_timeout_seconds": 0}
+    definition = TaskDef(name="a", timeout_policy=policy, **(usual | bounds))
     return Story.of(task("a"), task("z"), defs=[definition]).begun()
 
 

@@ -333,6 +333,7 @@ def cancel_task(step: Step, task: Task, end: EndWorkflow) -> None:
         if state is not None and state.iteration:
             task = step.put(replace(task, head=replace(task.head, iteration=state.iteration)), head=True)
             output = do_while.loop_output(step, task, state.iteration)
+            output.pop(str(state.iteration), None)  # of a round cut short nothing is kept
             task = step.put(replace(task, output=Raw(msgspec.json.encode(output))))
     if task.head.task_type not in SYSTEM_TYPES:
         task = with_lease(step, task, step.entry(task))

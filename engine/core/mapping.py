@@ -112,7 +112,7 @@ def new_task(
         domain=unset(domain),
         parent_task_id=UNSET,
     )
-    if definition is not None and task_type not in SYSTEM_TYPES:
+    if definition is not None and (task_type not in SYSTEM_TYPES or task_type == "DO_WHILE"):
         limits(head, definition)
     links = TaskLinks(
         base_ref=source.base_ref,

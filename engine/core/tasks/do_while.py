@@ -93,7 +93,7 @@ def loop_output(step: Step, task: Task, iteration: int) -> dict[str, Any]:
     """The whole output: {"iteration": n, "1": {ref: output}, ...}. Raises FactsMissingError."""
     output: dict[str, Any] = {"iteration": iteration}
     for item in _loop_tasks(step, task.ref):
-        if item.links.loop == task.ref and not item.state.retried and not item.open:
+        if item.links.loop == task.ref and item.status in TASK_SUCCESSFUL:
             output.setdefault(str(iteration_in(item.links.suffix)), {})[item.links.base_ref] = item.output
     items = list_items(step, task)
     if items is not None and 0 < iteration <= len(items):

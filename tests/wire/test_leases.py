@@ -1,4 +1,4 @@
-"""The heartbeat contract: who holds a task, what others see of its progress, and what a lost holder can still do."""
+"""The heartbeat contract: who holds a task, what is seen of its progress, what a lost holder can still do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-# `make demo` and `make test` do all set-up by themselves; they need python3 >= 3.11 and make.
+# `make demo` and `make test` do all set-up by themselves; they need python3 >= 3.11 (with venv) and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,22 @@ UV_VERSION := 0.13.9
 export UV_NATIVE_TLS := 1
 export UV_LINK_MODE := copy
 
-.PHONY: demo test check fix bench services clean lock
+# The whole suite is measured and has a floor (pyproject.toml); for a part of it name your own arguments:
+# make test PYTEST_ARGS="tests/engine -x"
+PYTEST_ARGS ?= --cov --cov-report=term:skip-covered --durations=15
+
+.PHONY: help demo test check fix docs bench services clean lock
+
+help:
+	@echo "make demo      a real video becomes adaptive streams (DEMO_ARGS=\"FILE --stay\")"
+	@echo "make test      all tests with coverage (PYTEST_ARGS=\"tests/engine -x\" for some of them)"
+	@echo "make check     ruff, mypy, import contracts"
+	@echo "make fix       what ruff can correct by itself"
+	@echo "make docs      draw the status diagrams of ARCHITECTURE.md anew"
+	@echo "make bench     measure the engine (BENCH_ARGS)"
+	@echo "make services  install the servers that tests need (none yet)"
+	@echo "make lock      resolve the dependencies of pyproject.toml anew"
+	@echo "make clean     remove the environment and every cache"
 
 demo: $(VENV)/.runtime
 	@$(BIN)/showrunner demo $(DEMO_ARGS)
@@ -24,6 +39,9 @@ fix: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(VENV)/.dev
+	$(BIN)/python -m tests.tidy.diagrams
+
 bench: $(VENV)/.dev
 	$(BIN)/python bench/run.py $(BENCH_ARGS)
 
@@ -36,19 +54,21 @@ lock: $(BIN)/uv
 	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --generate-hashes --no-header --no-annotate -c requirements.lock -o requirements-dev.lock
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* build dist
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage* build dist
 
 $(BIN)/uv:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with PYTHON=...")'
+	@$(PYTHON) -m venv $(VENV) || { echo "No virtual environment: install the venv module of your Python (Debian: python3-venv)" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 # The runtime only: what `make demo` needs.
 $(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	@echo "Installing Showrunner into $(VENV) ..."
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.lock
+	@echo "Installing the tools for tests and checks into $(VENV) ..."
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.lock
 	@touch $@

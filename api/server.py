@@ -43,6 +43,8 @@ log = structlog.get_logger(__name__)
 
 SHUTDOWN_S_MAX = 3
 """Requests in flight get so long; a worker's long poll that is cut off is repeated by the worker."""
+KEEP_ALIVE_S = 75
+"""An idle connection is kept so long: a polling client should not have to reconnect for each poll."""
 RESTART_MS_MIN, RESTART_MS_MAX = 1_000, 30_000
 BACKLOG = 512
 
@@ -156,14 +158,16 @@ async def _serve(settings: ServerSettings, listener: socket.socket, on_ready: Ca
         service = product(engine, settings)
         try:
             await service.open()
+            app = application(engine, service, settings)
             server = _Server(
                 uvicorn.Config(
-                    application(engine, service, settings),
+                    app,
                     lifespan="on",
                     log_config=None,
                     access_log=False,
                     server_header=False,
                     timeout_graceful_shutdown=SHUTDOWN_S_MAX,
+                    timeout_keep_alive=KEEP_ALIVE_S,
                 ),
                 lambda: on_ready(url),
             )
@@ -173,6 +177,7 @@ async def _serve(settings: ServerSettings, listener: socket.socket, on_ready: Ca
                 server.force_exit = bool(received)
                 received.append(number)
                 stopping.set()
+                app.drain()
                 service.end_streams()
                 server.should_exit = True
 

@@ -106,9 +106,10 @@ class Engine:
                         status=task.status,
                     )
                 )
-            self.feed.publish(
-                Change(workflow_id=view.workflow_id, kind="workflow", status=delta.header.status)
-            )
+            if delta.status_moved:
+                self.feed.publish(
+                    Change(workflow_id=view.workflow_id, kind="workflow", status=delta.header.status)
+                )
 
     # ------------------------------------------------------------------------------------ loops
     def start(self) -> None:

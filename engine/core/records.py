@@ -298,6 +298,7 @@ class Delta(Struct, kw_only=True):
             its id.
         tasks_removed: ids; `remove_all_tasks` drops every task, queue entry and timer first (restart).
         delete: the workflow itself goes, with all that belongs to it.
+        status_moved: the workflow's status differs from before; nothing of it is stored, watchers are told.
     """
 
     workflow_id: str
@@ -318,6 +319,7 @@ class Delta(Struct, kw_only=True):
     history: list[HistoryRow] = []
     outbox: list[Message] = []
     delete: bool = False
+    status_moved: bool = False
 
     @property
     def rows(self) -> int:

@@ -397,6 +397,7 @@ class Step:
             timers_cleared=sorted(self.timers_cleared),
             history=self.history,
             outbox=self.outbox,
+            status_moved=self.view.header is None or self.view.header.status is not self.header.status,
         )
 
 

@@ -6,7 +6,7 @@
 
 The load script is not part of this repository: it lies beside it in ../shared/bench/load.py, or where --load
 says. It needs orjson, httptools and uvloop, which the development environment has. Nothing else should run
-meanwhile; the figures are of this machine and this hour and count only as ratios to others of the same sitting.
+meanwhile; the figures are of this machine and this hour and count only as ratios to others of that sitting.
 """
 
 from __future__ import annotations

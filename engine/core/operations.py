@@ -117,7 +117,8 @@ def rerun_from(step: Step, event: ev.Rerun) -> list[Wanted]:
         header.correlation_id = event.correlation_id
     is_fork = task.head.task_type == "FORK"
     gone = downstream(step.graph, task, tasks)
-    gone |= {item.id for item in tasks if item.ref == task.ref and item.head.seq > task.head.seq}  # later attempts
+    later_attempts = {item.id for item in tasks if item.ref == task.ref and item.head.seq > task.head.seq}
+    gone |= later_attempts
     if is_fork:
         gone |= {task.id} | _of_fork(step, task, tasks)
     for later in tasks:
@@ -423,9 +424,11 @@ def _frontier(step: Step, newest: dict[str, Task]) -> list[Wanted]:
             continue
         if task.ref in step.header.skipped:
             continue
-        for ref in _leads_to(step, task):
-            if ref + task.links.suffix not in newest or ref in step.header.skipped:
-                wanted.append(want(step, ref, place_of(task)))
+        wanted += [
+            want(step, ref, place_of(task))
+            for ref in _leads_to(step, task)
+            if ref + task.links.suffix not in newest or ref in step.header.skipped
+        ]
     for ref, state in list(step.header.joins.items()):
         if state.waiting == 0:
             from engine.core.flow import ended

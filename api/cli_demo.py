@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import shutil
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from api.client import ShowrunnerClient
     from api.client.check import HlsCheck
     from api.footage import Clip
+    from api.processes import Child
 
 READY_S_MAX = 60
 LOG_LINES_SHOWN = 5
@@ -146,11 +149,44 @@ def _processes(folder: Path) -> Iterator[str]:
                 stderr=worker_log,
             )
             try:
-                yield url
+                with _watched(worker, folder / "worker.log"):
+                    yield url
             finally:
                 worker.stop()
         finally:
             server.stop()
+
+
+@contextmanager
+def _watched(worker: Child, log: Path) -> Iterator[None]:
+    """End the block when the worker dies: nobody else would do its work.
+
+    Raises:
+        CommandError: it died; the sentence has its last words.
+    """
+    done, lost = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        worker.process.wait()
+        if not done.is_set():
+            lost.set()
+            # The main thread may be waiting for the server's next event, and only a signal wakes it.
+            os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=watch, name="worker-watch", daemon=True).start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not lost.is_set():
+            raise
+        raise CommandError(f"the demo's worker has ended: {_last_words(log)}") from None
+    finally:
+        done.set()
+
+
+def _last_words(log: Path) -> str:
+    said = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    return " / ".join(said[-LOG_LINES_SHOWN:])
 
 
 def _ready(server: Any, log: Path) -> str:
@@ -161,10 +197,7 @@ def _ready(server: Any, log: Path) -> str:
         return str(json.loads(line)["url"])
     except (ValueError, KeyError) as error:
         server.stop()
-        said = [
-            text for text in log.read_text(encoding="utf-8", errors="replace").splitlines() if text.strip()
-        ]
-        reason = " / ".join(said[-LOG_LINES_SHOWN:]) or f"it said nothing within {READY_S_MAX} s"
+        reason = _last_words(log) or f"it said nothing within {READY_S_MAX} s"
         raise CommandError(f"the demo's server did not start: {reason}") from error
 
 
@@ -240,6 +273,6 @@ def _report_one(result: dict[str, Any]) -> None:
     else:
         text = f"HLS checked: {counted}, {seconds_text(check['seconds'])}, nothing missing"
         out.print(text, markup=False, soft_wrap=True)
-    out.print(f"Streams:   {result['folder']}", markup=False, soft_wrap=True)
+    out.print(f"Streams:    {result['folder']}", markup=False, soft_wrap=True)
     for name, url in video["playback"].items():
-        out.print(f"{name + ':':<11}{url}", markup=False, soft_wrap=True)
+        out.print(f"{name + ':':<12}{url}", markup=False, soft_wrap=True)

@@ -73,9 +73,13 @@ class Installation:
         self.port = int(json.loads(line)["url"].rsplit(":", 1)[1])
         self.http.base_url = f"http://127.0.0.1:{self.port}"
 
-    def start_worker(self, **env: str) -> None:
+    def start_worker(self, *, wrapper: str = "", **env: str) -> None:
+        """Start it; `wrapper` is a shell line ending in `exec "$@"`, run in its own mount namespace."""
         argv = [sys.executable, "-m", "media_workers", "run", "--server", str(self.http.base_url)]
-        self.worker = self._start([*argv, "--data", str(self.data)], "worker.log", env, subprocess.DEVNULL)
+        argv += ["--data", str(self.data)]
+        if wrapper:
+            argv = ["unshare", "--map-root-user", "--mount", "sh", "-c", wrapper, "sh", *argv]
+        self.worker = self._start(argv, "worker.log", env, subprocess.DEVNULL)
 
     def _start(self, argv: list[str], log: str, env: dict[str, str], out: int) -> subprocess.Popen[bytes]:
         with (self.folder / log).open("ab") as file:

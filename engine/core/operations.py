@@ -443,7 +443,7 @@ def _frontier(step: Step, newest: dict[str, Task]) -> list[Wanted]:
 def _leads_to(step: Step, task: Task) -> list[str]:
     node = step.node(task)
     if task.head.task_type == "FORK" and node is not None:
-        return [branch[0] for branch in node.branches]
+        return [branch[0] for branch in node.branches if branch]
     ref = following(step, task)
     return [] if ref is None else [ref]
 

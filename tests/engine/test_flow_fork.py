@@ -151,3 +151,12 @@ def test_forks_nest() -> None:
 
     assert story.state == "COMPLETED"
     assert story.output_of("j") == {"k": {"x": {"by": "x"}, "y": {"by": "y"}}, "b": {"by": "b"}}
+
+
+def test_an_empty_branch_is_nothing_to_wait_for() -> None:
+    """The fork goes on with its other branches."""
+    story = Story.of(fork("f", [task("a", name="once")], []), join("j", "a"), task("z"), defs=[ONCE]).begun()
+
+    story.done("a")
+
+    assert story.shown == ["f COMPLETED", "a COMPLETED", "j COMPLETED", "z SCHEDULED"]

@@ -43,6 +43,8 @@ class ForkJoin:
             )
         ]
         for branch in node.branches:
+            if not branch:
+                continue  # nothing to do in it, and nothing to join
             step.count(source.place.loop, 1)
             if branch[0] in step.header.skipped:
                 step.later.append(Wanted(ref=branch[0], place=source.place))

@@ -246,11 +246,20 @@ def _report(results: list[dict[str, Any]], folder: Path, *, as_json: bool) -> No
         _report_one(each)
     out = console()
     if any(each["ok"] for each in results):
-        out.print(f"Play it again:   showrunner serve --data {folder}", markup=False, soft_wrap=True)
+        again = f"Play it again: {_command()} serve --data {folder}"
+        out.print(again, markup=False, soft_wrap=True)
     else:
         out.print(
             f"Logs:   {folder / 'server.log'} and {folder / 'worker.log'}", markup=False, soft_wrap=True
         )
+
+
+def _command() -> str:
+    """How this program is called here: by its name when that is found, else by the path it was started by."""
+    found = shutil.which("showrunner")
+    if found is not None and Path(found).resolve() == Path(sys.argv[0]).resolve():
+        return "showrunner"
+    return os.path.relpath(sys.argv[0])
 
 
 def _report_one(result: dict[str, Any]) -> None:

@@ -21,10 +21,11 @@ GROUP_ROWS_MAX = 20_000
 
 
 class GroupObserver(Protocol):
-    """Sees a group just before it is written and just after."""
+    """Sees a group just before it is written and just after, and a delta that proved written later."""
 
     def before(self, group: Sequence[Write]) -> None: ...
     def after(self, group: Sequence[Write], results: Sequence[WriteResult]) -> None: ...
+    def recovered(self, delta: Delta) -> None: ...
 
 
 class Committer:
@@ -47,6 +48,10 @@ class Committer:
         if self._drain is None:
             self._drain = asyncio.get_running_loop().create_task(self._run())
         return await future
+
+    def recovered(self, delta: Delta) -> None:
+        """A delta whose outcome was unknown turned out to be written."""
+        self._observer.recovered(delta)
 
     async def idle(self) -> None:
         """Wait until nothing is being written."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from engine.core import facts as f
 from engine.core.records import Task
@@ -37,6 +37,10 @@ class FactLoader:
         for task in (await self._store.tasks_by_id(task_ids)).values():
             if task.head.workflow_instance_id == view.workflow_id:
                 keep(view, task)
+
+    async def recorded(self, workflow_id: str, event_ids: Collection[str]) -> bool:
+        """Whether the history holds one of these events; reads all of it, so only for rare moments."""
+        return any(row.event_id in event_ids for row in await self._store.history(workflow_id))
 
     async def load(self, view: f.View, facts: Sequence[f.Fact]) -> None:
         latest = [fact.base_ref for fact in facts if isinstance(fact, f.LatestFact)]

@@ -184,8 +184,13 @@ class Mailboxes:
             if decision.delta is None:
                 return decision
             result = await self._committer.write(decision.delta)
+            if isinstance(result, OutcomeUnknownError) and await self._landed(decision.delta):
+                self._committer.recovered(decision.delta)
+                self._announce(view, decision.delta)
+                self._reset(resident)
+                return decision
             if isinstance(result, VersionConflictError | OutcomeUnknownError):
-                # Not written, or nobody knows: read what is there and decide again; events are idempotent.
+                # Not written: read what is there and decide again.
                 self.conflicts += 1
                 view = self._reset(resident)
                 continue
@@ -193,11 +198,22 @@ class Mailboxes:
                 raise result
             assert isinstance(result, int)  # noqa: S101 - the store's contract for a Delta
             absorb(view, decision, result)
-            for hook in self._on_commit:
-                hook(view, decision.delta)
+            self._announce(view, decision.delta)
             prune(view)
             return decision
         raise VersionConflictError(f"workflow {view.workflow_id}: {ATTEMPTS_MAX} conflicts in a row")
+
+    def _announce(self, view: View, delta: Delta) -> None:
+        for hook in self._on_commit:
+            hook(view, delta)
+
+    async def _landed(self, delta: Delta) -> bool:
+        """Whether a delta of unknown outcome was written: its first event stands in the history, then.
+
+        Deciding again would find the events done, and nobody would be told what they led to.
+        """
+        ids = {row.event_id for row in delta.history[:1]}
+        return bool(ids) and await self._loader.recorded(delta.workflow_id, ids)
 
     async def _prepare(self, view: View, stamped: list[ev.Stamped]) -> None:
         view.entries = None

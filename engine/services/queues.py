@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from msgspec import Raw
 
+from engine.core.errors import OutcomeUnknownError
 from engine.core.graph import Graph
 from engine.core.records import Delta, Lease, QueueEntry, Task
 from engine.ports.stores import (
@@ -82,17 +83,26 @@ class Queues:
             return []
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout_ms / 1000
+        woken = False
         while True:
             waiter = _Waiter(loop.create_future(), count, worker_id)
             waiting = self._waiting.setdefault(queue, deque())
             waiting.append(waiter)
             try:
                 claimed = await self._take(queue, waiter, end)
-            finally:
+            except BaseException:  # cancelled, or the store failed: what is on its way here goes back
                 self._leave(queue, waiter)
+                self._give_back(waiter)
+                if woken or waiter.future.done():
+                    self.wake(queue)  # the news this poll was told is for another one now
+                raise
+            self._leave(queue, waiter)
             if claimed:
                 return [await self._document(item) for item in claimed]
+            woken = woken or waiter.future.done()
             if loop.time() >= end:
+                if woken:
+                    self.wake(queue)
                 return []
 
     async def _take(self, queue: str, waiter: _Waiter, end: float) -> list[Claimed]:
@@ -104,23 +114,12 @@ class Queues:
         next_due_ms = await self._store.next_due_ms(queue)
         loop = asyncio.get_running_loop()
         until = end if next_due_ms is None else min(end, loop.time() + max(1, next_due_ms - now_ms) / 1000)
-        try:
-            done, _ = await asyncio.wait({waiter.future}, timeout=max(0.0, until - loop.time()))
-        except asyncio.CancelledError:
-            self._give_back(waiter)
-            raise
+        done, _ = await asyncio.wait({waiter.future}, timeout=max(0.0, until - loop.time()))
         if done:
             return waiter.future.result()
         if waiter.entries:  # handed over by the group being written right now
-            return await self._guarded(waiter)
-        return []
-
-    async def _guarded(self, waiter: _Waiter) -> list[Claimed]:
-        try:
             return await asyncio.shield(waiter.future)
-        except asyncio.CancelledError:
-            self._give_back(waiter)
-            raise
+        return []
 
     async def _claim(self, queue: str, waiter: _Waiter, now_ms: int) -> list[Claimed]:
         claim = Claim(queue=queue, count=waiter.count, worker_id=waiter.worker_id, now_ms=now_ms)
@@ -152,13 +151,16 @@ class Queues:
             return
         result = done.result()
         for item in result if isinstance(result, list) else []:
-            task = asyncio.ensure_future(self._release(item))
-            self._background.add(task)
-            task.add_done_callback(self._background.discard)
+            self._in_background(self._release(item.entry))
 
-    async def _release(self, item: Claimed) -> None:
-        await self._write(Release(task_id=item.entry.task_id))
-        self.wake(item.entry.queue)
+    async def _release(self, entry: QueueEntry) -> None:
+        await self._write(Release(task_id=entry.task_id))
+        self.wake(entry.queue)
+
+    def _in_background(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._forget)
 
     def wake(self, queue: str) -> None:
         """Something became ready behind the polls' back: let one of them look."""
@@ -213,13 +215,21 @@ class Queues:
                 for index, entry, task in waiter.entries
                 if isinstance(results[index], int)
             ]
-            failed = [entry for index, entry, _ in waiter.entries if not isinstance(results[index], int)]
-            for entry in failed:
-                entry.lease = None
+            for index, entry, _ in waiter.entries:
+                if not isinstance(results[index], int | OutcomeUnknownError):
+                    entry.lease = None
             self.handed_over += len(got)
             waiter.entries = []
             if not waiter.future.done():
                 waiter.future.set_result(got)
+
+    def recovered(self, delta: Delta) -> None:
+        """The delta was written after all: what it leased to polls that were told nothing goes back."""
+        self._note(delta.queue_put)
+        self._wake_for(delta)
+        for entry in delta.queue_put:
+            if entry.lease is not None and entry.lease.held:
+                self._in_background(self._release(entry))
 
     def _wake_for(self, delta: Delta) -> None:
         """Entries not handed over (not due yet, say) may change how long a waiting poll should sleep."""
@@ -271,14 +281,12 @@ class Queues:
             self._marks[key] = (now_ms, written_ms)
             return
         self._marks[key] = (now_ms, now_ms)
-        task = asyncio.ensure_future(self._write(MarkPolls(marks=((*key, now_ms),))))
-        self._background.add(task)
-        task.add_done_callback(self._forget)
+        self._in_background(self._write(MarkPolls(marks=((*key, now_ms),))))
 
     def _forget(self, done: asyncio.Task[Any]) -> None:
         self._background.discard(done)
         if not done.cancelled():
-            done.exception()  # a lost mark is written with the next poll, which also reports a broken store
+            done.exception()  # the next poll marks again and reports the store; a lease runs out
 
     async def _write(self, write: Write) -> WriteResult:
         if self._committer is None:

@@ -44,7 +44,9 @@ def demo(
     data: Annotated[
         Path | None, typer.Option(help="Folder to work in; a new temporary one when not given.")
     ] = None,
-    open_player: Annotated[bool, typer.Option("--open", help="Open the player in a browser.")] = False,
+    open_player: Annotated[
+        bool, typer.Option("--open", help="Open the player in a browser, and keep serving for it.")
+    ] = False,
     stay: Annotated[bool, typer.Option("--stay", help="Keep serving until Ctrl-C.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -59,7 +61,8 @@ def demo(
         say.print(f"Working in {folder}", markup=False, soft_wrap=True)
         with _processes(folder) as url:
             results = _run(url, clips, profile, as_json=as_json)
-            _report(results, folder, as_json=as_json)
+            stay = stay or open_player
+            _report(results, folder, as_json=as_json, serving=stay)
             good = all(each["ok"] for each in results)
             if good and open_player:
                 import webbrowser
@@ -235,7 +238,7 @@ def _judged(client: ShowrunnerClient, clip: Clip, video: dict[str, Any]) -> dict
     }
 
 
-def _report(results: list[dict[str, Any]], folder: Path, *, as_json: bool) -> None:
+def _report(results: list[dict[str, Any]], folder: Path, *, as_json: bool, serving: bool) -> None:
     for each in results:
         video = each["video"]
         each["folder"] = str(folder / "media" / "published" / video["id"] / video["version"])
@@ -243,11 +246,15 @@ def _report(results: list[dict[str, Any]], folder: Path, *, as_json: bool) -> No
         print_json({"ok": all(each["ok"] for each in results), "data": str(folder), "videos": results})
         return
     for each in results:
-        _report_one(each)
+        _report_one(each, serving=serving)
     out = console()
-    if any(each["ok"] for each in results):
-        again = f"Play it again: {_command()} serve --data {folder}"
-        out.print(again, markup=False, soft_wrap=True)
+    ready = [each["video"]["id"] for each in results if each["ok"]]
+    if ready:
+        if not serving:
+            out.print(f"Play it:    {_command()} serve --data {folder}", markup=False, soft_wrap=True)
+            for video_id in ready:
+                page = f"            then open http://127.0.0.1:8080/player/{video_id}"
+                out.print(page, markup=False, soft_wrap=True)
     else:
         out.print(
             f"Logs:   {folder / 'server.log'} and {folder / 'worker.log'}", markup=False, soft_wrap=True
@@ -262,7 +269,7 @@ def _command() -> str:
     return os.path.relpath(sys.argv[0])
 
 
-def _report_one(result: dict[str, Any]) -> None:
+def _report_one(result: dict[str, Any], *, serving: bool) -> None:
     from api.cli_videos import rendition_table
 
     out, video, check = console(), result["video"], result["check"]
@@ -284,4 +291,7 @@ def _report_one(result: dict[str, Any]) -> None:
         out.print(text, markup=False, soft_wrap=True)
     out.print(f"Streams:    {result['folder']}", markup=False, soft_wrap=True)
     for name, url in video["playback"].items():
-        out.print(f"{name + ':':<12}{url}", markup=False, soft_wrap=True)
+        # An address is of use only while the demo serves; the file stays.
+        shown = url if serving else f"{result['folder']}/{url.rsplit('/', 1)[-1]}"
+        if serving or name != "player":
+            out.print(f"{name + ':':<12}{shown}", markup=False, soft_wrap=True)

@@ -71,7 +71,7 @@ class Engine:
         loader = FactLoader(store, self.definitions, scripts)
         self.mailboxes = Mailboxes(loader, self.committer, clock, chance)
         self.outbox = Outbox(store, self.committer, self.mailboxes, self.definitions)
-        self.timers = Timers(store, self.mailboxes, clock)
+        self.timers = Timers(store, self.mailboxes, clock, lambda task_id: self.queues.extend(task_id, None))
         self.queues.wire_up(self.committer, self.mailboxes.graph_of, self.timers.note)
         self.executions = Executions(
             store,
@@ -185,6 +185,9 @@ async def open_engine(
         chance=chance or SystemChance(),
         environment=settings.environment(),
     )
+    renewed = await engine.timers.forgive_outage()
+    if renewed:
+        log.info("leases_renewed", count=renewed)
     engine.start()
     return engine
 

@@ -112,7 +112,6 @@ class View:
         tasks: tasks loaded so far, by id, as stored.
         latest, refs: newest task id per base reference and per full reference; None = there is none.
         open_known: `tasks` holds every open task. all_known: every task.
-        loops_known: loop references all of whose iterations are in `tasks`.
     """
 
     def __init__(self, workflow_id: str) -> None:
@@ -128,7 +127,6 @@ class View:
         self.refs: dict[str, str | None] = {}
         self.open_known = False
         self.all_known = False
-        self.loops_known: set[str] = set()
         self.entries: dict[str, QueueEntry] | None = None  # of this step only: polls change them
         self.scripts: dict[ScriptFact, ScriptOutcome] = {}
         self.definitions: dict[DefinitionFact, Graph | None] = {}

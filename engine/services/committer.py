@@ -77,9 +77,9 @@ class Committer:
 
     async def _commit(self, taken: list[tuple[Write, asyncio.Future[WriteResult]]]) -> None:
         group = [write for write, _ in taken]
-        self._observer.before(group)
         results: list[WriteResult]
         try:
+            self._observer.before(group)
             results = await self._store.write(group)
         except StoreError as error:
             results = [error] * len(group)
@@ -89,10 +89,12 @@ class Committer:
             results = [wrapped] * len(group)
         self.groups += 1
         self.writes += len(group)
-        self._observer.after(group, results)
-        for (_, future), result in zip(taken, results, strict=True):
-            if not future.done():
-                future.set_result(result)
+        try:
+            self._observer.after(group, results)
+        finally:
+            for (_, future), result in zip(taken, results, strict=True):
+                if not future.done():
+                    future.set_result(result)
 
 
 def raise_failure(result: WriteResult) -> WriteResult:

@@ -120,11 +120,10 @@ class Mailboxes:
         return resident
 
     def _evict(self) -> None:
-        for workflow_id, resident in list(self._residents.items()):
-            if len(self._residents) <= RESIDENTS_MAX:
-                break
-            if not resident.busy and not resident.inbox:
-                del self._residents[workflow_id]
+        idle = (key for key, resident in self._residents.items() if not resident.busy and not resident.inbox)
+        oldest = next(idle, None)
+        if oldest is not None:
+            del self._residents[oldest]
 
     async def _post(self, resident: _Resident, event: ev.Event) -> Applied:
         seed = self._chance.seed()

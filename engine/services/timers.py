@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -18,15 +18,24 @@ log = structlog.get_logger(__name__)
 
 BATCH_MAX = 200
 """Timers, and deadlines, fired in one call."""
+OUTAGE_LEASES_MAX = 10_000
+"""Leases renewed after an outage; beyond that they run out as if their workers had been silent."""
 FRUITLESS_PAUSE_MS = 1_000
 """How long an entry that led to nothing is left alone, so that it cannot turn the loop into a busy one."""
 
 
 class Timers:
-    def __init__(self, store: ExecutionStore, mailboxes: Mailboxes, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: ExecutionStore,
+        mailboxes: Mailboxes,
+        clock: Clock,
+        extend: Callable[[str], Awaitable[bool]],
+    ) -> None:
         self._store = store
         self._mailboxes = mailboxes
         self._clock = clock
+        self._extend = extend
         self._fruitless: dict[str, int] = {}
         self._changed: Callable[[int], None] = lambda _: None
 
@@ -41,15 +50,27 @@ class Timers:
         for timer in delta.timers_set:
             self._changed(timer.due_ms)
 
+    async def forgive_outage(self) -> int:
+        """Renew leases that ran out while no server was there to hear their workers; gives how many.
+
+        Call it once, before the first `fire_due`. A worker that lives beats again within its lease; one that
+        died, too, is found out one lease later.
+        """
+        now_ms = self._clock.now_ms()
+        renewed = 0
+        for entry in await self._store.due_deadlines(now_ms, OUTAGE_LEASES_MAX):
+            if entry.lease is not None and entry.lease.held and await self._extend(entry.task_id):
+                renewed += 1
+        return renewed
+
     async def fire_due(self) -> int | None:
         """Fire what is due now, up to a batch of each kind; give the next instant to look, None for none."""
         now_ms = self._clock.now_ms()
         self._fruitless = {key: until for key, until in self._fruitless.items() if until > now_ms}
-        timers = [
-            t for t in await self._store.due_timers(now_ms, BATCH_MAX) if _key(t) not in self._fruitless
-        ]
+        batch = BATCH_MAX + len(self._fruitless)  # those left alone must not stand before the others
+        timers = [t for t in await self._store.due_timers(now_ms, batch) if _key(t) not in self._fruitless]
         entries = [
-            e for e in await self._store.due_deadlines(now_ms, BATCH_MAX) if e.task_id not in self._fruitless
+            e for e in await self._store.due_deadlines(now_ms, batch) if e.task_id not in self._fruitless
         ]
         work = [self._timer(timer) for timer in timers] + [self._deadline(entry) for entry in entries]
         if work:

@@ -245,3 +245,22 @@ async def test_the_feed_tells_what_was_committed_in_order(farm: Farm) -> None:
 def test_seeded_chance_repeats() -> None:
     """The tests' own chance: the same draws for the same seed."""
     assert [SeededChance(7).seed() for _ in range(2)] == [SeededChance(7).seed()] * 2
+
+
+async def test_a_lease_that_ran_out_while_no_server_was_there_is_renewed_once(reopen: Reopen) -> None:
+    """The worker may live: it gets one more lease to beat in. When it is silent, its task goes to another."""
+    before = reopen()
+    lease = TaskDef(name="a", retry_count=1, retry_delay_seconds=0, response_timeout_seconds=10)
+    await before.register(task("a"), defs=[lease])
+    workflow_id = await before.start()
+    await before.poll("a")
+    before.clock.advance(60)
+
+    after = reopen()
+    assert await after.engine.timers.forgive_outage() == 1
+    await after.engine.timers.fire_due()
+    assert await after.shown(workflow_id) == ["a IN_PROGRESS"]
+
+    after.clock.advance(11)
+    await after.engine.timers.fire_due()
+    assert await after.shown(workflow_id) == ["a TIMED_OUT", "a SCHEDULED"]

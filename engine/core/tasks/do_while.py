@@ -103,7 +103,7 @@ def loop_output(step: Step, task: Task, iteration: int) -> dict[str, Any]:
 
 def _loop_tasks(step: Step, loop_ref: str) -> list[Task]:
     view = step.view
-    if not (step.creating or step.remove_all or view.all_known or loop_ref in view.loops_known):
+    if not (step.creating or step.remove_all or view.all_known):
         raise FactsMissingError([LoopTasksFact(loop_ref)])
     return [task for task in step.all_tasks() if task.links.loop == loop_ref]
 

@@ -147,6 +147,10 @@ class Mailboxes:
                 await self._step(resident, batch)
         finally:
             resident.busy = False
+            header = resident.view.header
+            if header is not None and header.status not in WORKFLOW_OPEN and not resident.inbox:
+                # What ended is rarely asked again, and its documents may be large.
+                self._residents.pop(resident.view.workflow_id, None)
 
     async def _step(
         self, resident: _Resident, batch: list[tuple[ev.Stamped, asyncio.Future[Applied]]]

@@ -76,7 +76,7 @@ def test_worker_then_server_killed(started: tuple[Installation, str]) -> None:
     before = finished(installation, video_id)
 
     installation.kill(installation.worker)
-    eventually(lambda: not processes_naming(installation.data / "scratch"), "no FFmpeg is left", 5)
+    eventually(lambda: not processes_naming(installation.data / "scratch"), "no FFmpeg is left")
     installation.start_worker(SHOWRUNNER_CONCURRENCY="1")
     eventually(lambda: encoding(installation), "the new worker encodes")
     between, done = finished(installation, video_id), completed(attempts(installation, video_id))
@@ -101,7 +101,7 @@ def test_both_killed_at_once(started: tuple[Installation, str]) -> None:
 
     installation.kill(installation.server)
     installation.kill(installation.worker)
-    eventually(lambda: not processes_naming(installation.folder), "no process is left", 5)
+    eventually(lambda: not processes_naming(installation.folder), "no process is left")
     installation.start_server()
     installation.start_worker(SHOWRUNNER_CONCURRENCY="1")
     video = installation.ready(video_id)

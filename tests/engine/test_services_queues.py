@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .conftest import Farm
 
 LONG_MS = 10_000
-BOUND_S = 5
+BOUND_S = 30
 TURNS_MAX = 100_000
 
 

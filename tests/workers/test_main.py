@@ -131,7 +131,7 @@ def test_signal_ends_an_idle_worker(
 
         process.send_signal(number)
 
-        assert process.wait(15) == code
+        assert process.wait(60) == code
         assert process.stderr is not None
         assert "Traceback" not in process.stderr.read()
     assert list((tmp_path / "data/scratch").iterdir()) == []
@@ -162,7 +162,7 @@ def encoders_of(data: Path) -> list[int]:
     return found
 
 
-def wait_until(met: Callable[[], object], seconds: float = 15) -> None:
+def wait_until(met: Callable[[], object], seconds: float = 60) -> None:
     pause = threading.Event()
     deadline_s = time.monotonic() + seconds
     while not met():
@@ -187,7 +187,7 @@ def test_stopped_worker_leaves_no_encoder(
 
         process.send_signal(number)
 
-        process.wait(15)
+        process.wait(60)
         wait_until(lambda: not encoders_of(data / "media"))
     if number == signal.SIGINT:
         assert peer.tasks[task_id]["status"] == "SCHEDULED"
@@ -212,7 +212,7 @@ def test_drained_worker_finishes_its_task(peer: Peer, clip: Path, tmp_path: Path
 
         process.send_signal(signal.SIGTERM)
 
-        assert process.wait(15) == 0
+        assert process.wait(60) == 0
     assert peer.tasks[task_id]["status"] == "COMPLETED"
 
 

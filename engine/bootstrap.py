@@ -128,7 +128,7 @@ class Engine:
             except StoreError as error:
                 log.warning("timers_not_read", error=str(error))
                 self._next_ms = self.clock.now_ms() + 1_000
-            except Exception:
+            except Exception:  # logged; the loop must outlive whatever one timer does
                 log.exception("timers_failed")
                 self._next_ms = self.clock.now_ms() + 1_000
             wait_s = LOOK_EVERY_S
@@ -141,7 +141,7 @@ class Engine:
         while True:
             try:
                 await self.outbox.sweep()
-            except Exception:
+            except Exception:  # logged; the next sweep tries again
                 log.exception("outbox_sweep_failed")
             await asyncio.sleep(SWEEP_EVERY_S)
 

@@ -131,7 +131,7 @@ class Follower:
                     # Marked again: the next round, at the latest in watch_ms, tries once more.
                     self._dirty[workflow_id] = None
                     log.warning("video_not_refreshed", workflow_id=workflow_id, error=str(error))
-                except Exception:
+                except Exception:  # logged; one video must not end the watch over all
                     # One video that cannot be read must not stop the others; its next change is tried again.
                     log.exception("video_view_failed", workflow_id=workflow_id)
             now_ms = self._clock.now_ms()

@@ -83,7 +83,7 @@ class Outbox:
             log.warning(
                 "message_not_delivered", kind=message.kind, target_id=message.target_id, error=str(error)
             )
-        except Exception:
+        except Exception:  # logged; the message stays for the next sweep
             log.exception("message_failed", kind=message.kind, target_id=message.target_id)
         finally:
             self._under_way.discard(message.id)

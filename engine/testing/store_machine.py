@@ -47,7 +47,7 @@ ACTIONS = (
 class StoreMachine(RuleBasedStateMachine):
     def open_store(self) -> ExecutionStore:
         """A fresh store."""
-        raise NotImplementedError
+        raise NotImplementedError  # each store's own machine says how it is opened
 
     def close_store(self) -> None:
         """Let go of what `open_store` needed."""

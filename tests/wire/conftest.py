@@ -127,6 +127,6 @@ def seed() -> document.Document:
     """The architecture document. A laptop may do without it, CI may not."""
     path = document.path()
     if not path.is_file() and os.environ.get("CI") != "true":
-        # The document is not part of this repository; in CI its absence failed above.
+        # The document is not part of this repository; in CI the reading below fails instead.
         pytest.skip(f"the architecture document is not at {path.resolve()}; name it with {document.VARIABLE}")
     return document.read(path.read_text(encoding="utf-8"))

@@ -10,13 +10,16 @@ from typing import Self
 
 import structlog
 
+from engine.adapters.memory.documents import MemoryDocumentStore
 from engine.adapters.memory.store import MemoryExecutionStore, MemoryMetadataStore
 from engine.adapters.scripts.quickjs_runner import QuickJsRunner
 from engine.adapters.sql.sqlite import SqliteExecutionStore, SqliteMetadataStore
+from engine.adapters.sql.sqlite_documents import SqliteDocumentStore
 from engine.adapters.system.real import SystemChance, SystemClock
 from engine.core.errors import InvalidRequestError, StoreError
 from engine.core.facts import View
 from engine.core.records import Delta
+from engine.ports.documents import DocumentStore
 from engine.ports.scripts import ScriptRunner
 from engine.ports.stores import ExecutionStore, MetadataStore
 from engine.ports.system import Chance, Clock
@@ -45,6 +48,7 @@ class Engine:
 
     Attributes:
         executions, queues, metadata, feed: the services that the API calls.
+        documents: named documents of the services around the engine (schedules, secrets, ...).
         timers, outbox, committer, mailboxes: what keeps them going; tests and metrics look at them.
     """
 
@@ -52,6 +56,7 @@ class Engine:
         self,
         store: ExecutionStore,
         metadata: MetadataStore,
+        documents: DocumentStore,
         *,
         scripts: ScriptRunner,
         clock: Clock,
@@ -59,6 +64,7 @@ class Engine:
         environment: Mapping[str, str],
     ) -> None:
         self.store = store
+        self.documents = documents
         self.scripts = scripts
         self.clock = clock
         self.feed = Feed()
@@ -176,10 +182,8 @@ async def open_engine(
         InvalidRequestError: the database URL is of no kind this version knows.
         StoreError: the store cannot be opened.
     """
-    execution_store, metadata_store = _stores(settings)
     engine = Engine(
-        execution_store,
-        metadata_store,
+        *_stores(settings),
         scripts=QuickJsRunner(),
         clock=clock or SystemClock(),
         chance=chance or SystemChance(),
@@ -192,10 +196,10 @@ async def open_engine(
     return engine
 
 
-def _stores(settings: EngineSettings) -> tuple[ExecutionStore, MetadataStore]:
+def _stores(settings: EngineSettings) -> tuple[ExecutionStore, MetadataStore, DocumentStore]:
     url = settings.database
     if url == "memory://":
-        return MemoryExecutionStore(), MemoryMetadataStore()
+        return MemoryExecutionStore(), MemoryMetadataStore(), MemoryDocumentStore()
     if url and not url.startswith("sqlite:///"):
         raise InvalidRequestError(
             f"database: {url.split('://', 1)[0]} is no store this version knows; "
@@ -207,4 +211,4 @@ def _stores(settings: EngineSettings) -> tuple[ExecutionStore, MetadataStore]:
         settings.data.mkdir(parents=True, exist_ok=True)
         path = str(settings.data / "showrunner.db")
     store = SqliteExecutionStore(path, settings.sqlite_synchronous)
-    return store, SqliteMetadataStore(store.database)
+    return store, SqliteMetadataStore(store.database), SqliteDocumentStore(store.database)

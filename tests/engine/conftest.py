@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from msgspec import Raw
 
+from engine.adapters.memory.documents import MemoryDocumentStore
 from engine.adapters.memory.store import MemoryExecutionStore, MemoryMetadataStore
 from engine.adapters.scripts.quickjs_runner import QuickJsRunner
 from engine.adapters.sql.sqlite import SqliteExecutionStore, SqliteMetadataStore
@@ -31,6 +32,7 @@ class Farm:
         self.engine = Engine(
             cast("ExecutionStore", self.store),
             metadata,
+            MemoryDocumentStore(),
             scripts=QuickJsRunner(),
             clock=clock,
             chance=SeededChance(seed),

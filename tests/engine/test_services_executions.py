@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from engine.adapters.memory.documents import MemoryDocumentStore
 from engine.adapters.memory.store import MemoryExecutionStore, MemoryMetadataStore
 from engine.adapters.scripts.quickjs_runner import QuickJsRunner
 from engine.adapters.system.real import SystemChance, SystemClock
@@ -175,8 +176,8 @@ async def test_a_message_delivered_twice_starts_one_child(farm: Farm) -> None:
 async def test_a_timer_fires_at_its_instant_not_at_the_next_sweep() -> None:
     """On the machine's clock, with the engine's own loop: a WAIT of one second."""
     engine = Engine(
-        MemoryExecutionStore(), MemoryMetadataStore(), scripts=QuickJsRunner(), clock=SystemClock(),
-        chance=SystemChance(), environment={},
+        MemoryExecutionStore(), MemoryMetadataStore(), MemoryDocumentStore(),
+        scripts=QuickJsRunner(), clock=SystemClock(), chance=SystemChance(), environment={},
     )  # fmt: skip
     engine.start()
     async with engine:

@@ -4,7 +4,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from engine.adapters.memory.documents import MemoryDocumentStore
 from engine.adapters.memory.store import MemoryExecutionStore, MemoryMetadataStore
+from engine.testing.document_store import DocumentStoreContract
 from engine.testing.execution_store import ExecutionStoreContract
 from engine.testing.metadata_store import MetadataStoreContract
 
@@ -38,3 +40,9 @@ class TestMemoryMetadataStore(MetadataStoreContract):
             return MemoryMetadataStore()
 
         return another
+
+
+class TestMemoryDocumentStore(DocumentStoreContract):
+    @pytest.fixture
+    def documents(self) -> MemoryDocumentStore:
+        return MemoryDocumentStore()

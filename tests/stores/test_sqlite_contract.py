@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from engine.adapters.sql.sqlite import SqliteExecutionStore, SqliteMetadataStore
+from engine.adapters.sql.sqlite_connection import SqliteDatabase
+from engine.adapters.sql.sqlite_documents import SqliteDocumentStore
+from engine.testing.document_store import DocumentStoreContract
 from engine.testing.execution_store import ExecutionStoreContract
 from engine.testing.metadata_store import MetadataStoreContract
 
@@ -61,3 +64,27 @@ class TestSqliteMetadataStore(MetadataStoreContract):
         yield close_and_open
         for store in opened:
             await store.close()
+
+
+class TestSqliteDocumentStore(DocumentStoreContract):
+    @pytest.fixture
+    async def database(self, database_path: Path) -> AsyncIterator[SqliteDatabase]:
+        database = SqliteDatabase(database_path, synchronous="OFF")
+        yield database
+        await database.close()
+
+    @pytest.fixture
+    def documents(self, database: SqliteDatabase) -> SqliteDocumentStore:
+        return SqliteDocumentStore(database)
+
+    async def test_a_document_outlives_the_store(
+        self, documents: SqliteDocumentStore, database: SqliteDatabase, database_path: Path
+    ) -> None:
+        """What was acknowledged is there when the file is opened again."""
+        await documents.put("k", "a", b"1", at_ms=3)
+        await database.close()
+        again = SqliteDatabase(database_path, synchronous="OFF")
+        found = await SqliteDocumentStore(again).get("k", "a")
+        await again.close()
+        assert found is not None
+        assert found.body == b"1"

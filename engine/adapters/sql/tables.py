@@ -54,6 +54,16 @@ workflow_def = Table(
 )
 task_def = Table("task_def", METADATA, _text("name", key=True), _bytes("body"))
 definition = Table("definition", METADATA, _text("hash", key=True), _bytes("body"))
+document = Table(
+    "document",
+    METADATA,
+    _text("kind", key=True),
+    _text("name", key=True),
+    _number("revision"),
+    _number("at_ms"),
+    _bytes("body"),
+    sqlite_with_rowid=False,
+)
 
 workflow = Table(
     "workflow",

@@ -21,16 +21,9 @@ from engine.core.errors import RefusedError
 from engine.core.graph import SYSTEM_TYPES, Graph, compile_definition
 from engine.core.model import TaskDef, WorkflowDef, decode_workflow_def, map_tasks
 from engine.core.records import Delta, Header, Lease, Message, QueueEntry, Task, Timer
-from engine.core.statuses import (
-    TASK_MOVES,
-    TASK_REVIVALS,
-    WORKFLOW_MOVES,
-    WORKFLOW_OPEN,
-    WORKFLOW_REVIVALS,
-    TaskStatus,
-    WorkflowStatus,
-)
+from engine.core.statuses import WORKFLOW_OPEN, TaskStatus, WorkflowStatus
 from engine.services.mailboxes import absorb, prune
+from engine.testing.invariants import check_execution, check_task_move, check_workflow_move
 
 _ITERATION = re.compile(r"\$\.(\w+)\['iteration'\] < (\d+)")
 ROUNDS_MAX = 10_000
@@ -249,9 +242,7 @@ class World:
         for task_id in delta.tasks_removed:
             del self.tasks[task_id]
         for task in delta.tasks_changed:
-            before = self.tasks[task.id].status
-            legal = TASK_MOVES[before] | (_through_revival(before) if revivals else frozenset())
-            assert task.status is before or task.status in legal, f"{task.ref}: {before} became {task.status}"
+            check_task_move(self.tasks[task.id], task, revivals=revivals)
             assert task.id in delta.heads_changed or _bytes(task.head) == _bytes(self.tasks[task.id].head)
         for task in (*delta.tasks_new, *delta.tasks_changed):
             self.tasks[task.id] = task
@@ -264,11 +255,7 @@ class World:
         for timer in delta.timers_set:
             self.timers[timer.key] = timer
         if self.header is not None:
-            old, new = self.header.status, delta.header.status
-            legal_moves = WORKFLOW_MOVES[old] | (
-                WORKFLOW_REVIVALS.get(old, frozenset()) if revivals else frozenset()
-            )
-            assert new is old or new in legal_moves, f"workflow: {old} became {new}"
+            check_workflow_move(self.header.status, delta.header.status, revivals=revivals)
         self.header = msgspec.json.decode(msgspec.json.encode(delta.header), type=Header)
         self.row_version += 1
         self.input = delta.input if delta.input is not None else self.input
@@ -279,58 +266,8 @@ class World:
     # ------------------------------------------------------------------------------------ invariants
     def check(self) -> None:
         """What must hold after every step, whatever happened."""
-        header = self.header
-        if header is None:
-            return
-        listed = self.listed()
-        seqs = [task.head.seq for task in listed]
-        assert len(set(seqs)) == len(seqs), "two tasks with one seq"
-        attempts = [
-            (task.ref, task.head.retry_count, task.state.retried) for task in listed if not task.state.retried
-        ]
-        refs = [ref for ref, _, _ in attempts]
-        assert len(set(refs)) == len(refs), f"a reference ran twice: {refs}"
-        open_tasks = [task for task in listed if task.open]
-        if header.status not in WORKFLOW_OPEN:
-            assert not open_tasks, f"open tasks in an ended workflow: {[t.ref for t in open_tasks]}"
-            assert not self.queue, "queue entries of an ended workflow"
-            assert not self.timers, f"timers of an ended workflow: {self.timers}"
-            assert header.open == 0
-            assert not header.joins
-            assert not header.loops
-            return
-        waiting = len(header.pending) + len(header.unprocessed)
-        assert header.open == len(open_tasks) + waiting, (
-            f"open is {header.open}, not {len(open_tasks)} + {waiting}"
-        )
-        queued = {task.id for task in open_tasks if task.head.task_type not in SYSTEM_TYPES}
-        assert set(self.queue) == queued, "the queues are not the scheduled tasks"
-        for ref, join in header.joins.items():
-            self._check_join(ref, join.waiting)
-        for ref, loop in header.loops.items():
-            inside = [task for task in open_tasks if task.links.loop == ref]
-            extra = sum(self.tasks[tid].links.loop == ref for tid in header.unprocessed)
-            extra += sum(item["place"]["loop"] == ref for item in header.pending)
-            assert loop.open == len(inside) + extra, (
-                f"loop {ref}: open is {loop.open}, not {len(inside)} + {extra}"
-            )
-        assert open_tasks or waiting, "a running workflow with nothing open"
-
-    def _check_join(self, ref: str, waiting: int) -> None:
-        join = self.newest(ref)
-        names = msgspec.json.decode(join.head.input_data)["joinOn"]
-        newest = {task.ref: task for task in self.listed()}
-        left = 0
-        for name in dict.fromkeys(names):
-            task = newest.get(name + join.links.suffix)
-            left += task is None or task.open or task.state.retried or not task.state.executed
-        assert waiting == left, f"join {ref} waits for {waiting}, not {left}"
-
-
-def _through_revival(before: TaskStatus) -> frozenset[TaskStatus]:
-    """Statuses within one operation's reach: revived first, and perhaps ended again in the same step."""
-    revived = TASK_REVIVALS.get(before, frozenset())
-    return revived.union(*(TASK_MOVES[status] for status in revived))
+        if self.header is not None:
+            check_execution(self.header, self.listed(), self.queue, self.timers)
 
 
 def _script(fact: f.ScriptFact) -> f.ScriptOutcome:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, settings
@@ -10,99 +9,21 @@ from hypothesis import strategies as st
 
 from engine.core import events as ev
 from engine.core.errors import RefusedError
-from engine.core.model import RetryLogic, TaskDef
 from engine.core.statuses import WORKFLOW_OPEN, TaskStatus, WorkflowStatus
+from engine.testing.generated import TASK_DEFS, definition
 from engine.testing.world import World
 
 EXAMPLES = 600  # each of the four properties; together more than two thousand
-
-FAST = TaskDef(name="steady", retry_count=1, retry_delay_seconds=0)
-TASK_DEFS = {
-    "steady": FAST,
-    "frail": TaskDef(name="frail", retry_count=0),
-    "patient": TaskDef(
-        name="patient",
-        retry_count=2,
-        retry_delay_seconds=5,
-        retry_logic=RetryLogic.EXPONENTIAL_BACKOFF,
-        timeout_seconds=50,
-        response_timeout_seconds=20,
-    ),
-}
 
 
 @st.composite
 def definitions(draw: st.DrawFn) -> dict[str, Any]:
     """Workflow definitions out of every type the engine runs, nested up to three deep."""
-    serial = itertools.count(1)
-    return {"name": "generated", "version": 1, "tasks": draw(_lists(serial, depth=2, in_loop=False))}
+    return definition(lambda options: draw(st.sampled_from(options)))
 
 
-@st.composite
-def _lists(draw: st.DrawFn, serial: Any, depth: int, in_loop: bool) -> list[dict[str, Any]]:
-    tasks: list[dict[str, Any]] = []
-    for _ in range(draw(st.integers(1, 3))):
-        tasks += draw(_tasks(serial, depth, in_loop))
-    return tasks
-
-
-@st.composite
-def _tasks(draw: st.DrawFn, serial: Any, depth: int, in_loop: bool) -> list[dict[str, Any]]:
-    ref = f"t{next(serial)}"
-    kinds = ["SIMPLE", "SIMPLE", "WAIT", "INLINE", "SET_VARIABLE", "SUB_WORKFLOW", "HUMAN"]
-    if depth:
-        kinds += ["FORK_JOIN", "SWITCH", "DO_WHILE", "FORK_JOIN_DYNAMIC"]
-    kind = draw(st.sampled_from(kinds))
-    base: dict[str, Any] = {"name": ref, "taskReferenceName": ref, "type": kind}
-    if kind == "SIMPLE":
-        flags = draw(st.sampled_from([{}, {}, {}, {"optional": True}, {"permissive": True}]))
-        return [{**base, **flags, "name": draw(st.sampled_from(sorted(TASK_DEFS)))}]
-    if kind == "WAIT":
-        return [{**base, "inputParameters": draw(st.sampled_from([{"duration": "3 seconds"}, {}]))}]
-    if kind == "INLINE":
-        return [{**base, "inputParameters": {"evaluatorType": "javascript", "expression": "1"}}]
-    if kind == "SET_VARIABLE":
-        return [{**base, "inputParameters": {"seen": "${workflow.variables.seen}"}}]
-    if kind == "SUB_WORKFLOW":
-        return [{**base, "subWorkflowParam": {"name": "child", "version": 1}}]
-    if kind == "FORK_JOIN":
-        parts = [draw(_lists(serial, depth - 1, in_loop)) for _ in range(draw(st.integers(1, 3)))]
-        join = {"name": f"{ref}j", "taskReferenceName": f"{ref}j", "type": "JOIN"}
-        return [
-            {**base, "forkTasks": parts},
-            {**join, "joinOn": [part[-1]["taskReferenceName"] for part in parts]},
-        ]
-    if kind == "SWITCH":
-        cases: dict[str, Any] = {"1": draw(_lists(serial, depth - 1, in_loop)), "2": []}
-        chosen = {"inputParameters": {"k": draw(st.sampled_from([1, 2, 3]))}, "evaluatorType": "value-param"}
-        return [
-            {
-                **base,
-                **chosen,
-                "expression": "k",
-                "decisionCases": cases,
-                "defaultCase": draw(_lists(serial, depth - 1, in_loop)),
-            }
-        ]
-    if kind == "DO_WHILE":
-        times = draw(st.integers(1, 3))
-        body = draw(_lists(serial, depth - 1, True))
-        return [{**base, "loopCondition": f"$.{ref}['iteration'] < {times}", "loopOver": body}]
-    branches = [
-        {"name": "steady", "taskReferenceName": f"{ref}b{n}", "type": "SIMPLE"}
-        for n in range(draw(st.integers(0, 4)))
-    ]
-    fork = {
-        **base,
-        "dynamicForkTasksParam": "tasks",
-        "dynamicForkTasksInputParamName": "inputs",
-        "inputParameters": {"tasks": branches, "inputs": {}},
-    }
-    return [fork, {"name": f"{ref}j", "taskReferenceName": f"{ref}j", "type": "JOIN"}]
-
-
-def world_of(definition: dict[str, Any]) -> World:
-    return World(definition, task_defs=TASK_DEFS)
+def world_of(generated: dict[str, Any]) -> World:
+    return World(generated, task_defs=TASK_DEFS)
 
 
 class Chaos:
@@ -182,9 +103,9 @@ relaxed = settings(
 
 @relaxed
 @given(definitions(), st.randoms(use_true_random=False))
-def test_any_order_of_completions_ends_in_completed(definition: dict[str, Any], random: Any) -> None:
+def test_any_order_of_completions_ends_in_completed(generated: dict[str, Any], random: Any) -> None:
     """However the completions are ordered, nothing runs twice and the workflow completes."""
-    world = world_of(definition)
+    world = world_of(generated)
     world.start({"a": 1})
     for _ in range(2_000):
         if world.header is None or world.header.status not in WORKFLOW_OPEN:
@@ -199,10 +120,10 @@ def test_any_order_of_completions_ends_in_completed(definition: dict[str, Any], 
 @relaxed
 @given(definitions(), st.data())
 def test_failures_repeats_and_late_updates_never_stick(
-    definition: dict[str, Any], data: st.DataObject
+    generated: dict[str, Any], data: st.DataObject
 ) -> None:
     """Failures, timeouts, duplicates and late updates in any order leave a workflow that can still end."""
-    world = world_of(definition)
+    world = world_of(generated)
     world.start()
     chaos = Chaos(data, world, operations=False)
     for _ in range(data.draw(st.integers(1, 15))):
@@ -212,9 +133,9 @@ def test_failures_repeats_and_late_updates_never_stick(
 
 @relaxed
 @given(definitions(), st.data())
-def test_operations_at_any_moment_never_stick(definition: dict[str, Any], data: st.DataObject) -> None:
+def test_operations_at_any_moment_never_stick(generated: dict[str, Any], data: st.DataObject) -> None:
     """Operations and news of children at any moment are refused or sound, and never leave it stuck."""
-    world = world_of(definition)
+    world = world_of(generated)
     world.start()
     chaos = Chaos(data, world, operations=True)
     for _ in range(data.draw(st.integers(1, 15))):
@@ -224,9 +145,9 @@ def test_operations_at_any_moment_never_stick(definition: dict[str, Any], data: 
 
 @relaxed
 @given(definitions())
-def test_late_updates_change_nothing(definition: dict[str, Any]) -> None:
+def test_late_updates_change_nothing(generated: dict[str, Any]) -> None:
     """Every update repeated after its task ended is answered and changes nothing."""
-    world = world_of(definition)
+    world = world_of(generated)
     world.start()
     for _ in range(300):
         if world.header is None or world.header.status not in WORKFLOW_OPEN:

@@ -1,0 +1,128 @@
+"""Workflow definitions made by chance, out of every type the engine runs: for properties and the simulator.
+
+Who calls brings the chance: `pick(options)` chooses one of a sequence. So the same definitions can be drawn
+by Hypothesis, which shrinks them, or follow from a seed.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, TypeVar
+
+from engine.core.model import RetryLogic, TaskDef
+
+T = TypeVar("T")
+Definition = dict[str, Any]
+
+TASK_DEFS = {
+    "steady": TaskDef(name="steady", retry_count=1, retry_delay_seconds=0),
+    "frail": TaskDef(name="frail", retry_count=0),
+    "patient": TaskDef(
+        name="patient",
+        retry_count=2,
+        retry_delay_seconds=5,
+        retry_logic=RetryLogic.EXPONENTIAL_BACKOFF,
+        timeout_seconds=50,
+        response_timeout_seconds=20,
+    ),
+}
+"""What workers of generated definitions are told; a SIMPLE task is named after one of them."""
+
+SIMPLE_TYPES = ("SIMPLE", "SIMPLE", "WAIT", "INLINE", "SET_VARIABLE", "SUB_WORKFLOW", "HUMAN")
+NESTING_TYPES = ("FORK_JOIN", "SWITCH", "DO_WHILE", "FORK_JOIN_DYNAMIC")
+
+
+class Pick(Protocol):
+    def __call__(self, options: Sequence[T], /) -> T: ...
+
+
+def definition(pick: Pick, *, name: str = "generated", depth: int = 2, child: str = "child") -> Definition:
+    """A definition of up to three tasks in a list, nested `depth` deep.
+
+    Args:
+        pick: chooses one of a sequence.
+        name: the definition's name; its version is 1.
+        depth: how deep forks, switches and loops may contain each other.
+        child: the registered definition that its sub-workflows run.
+    """
+    return {"name": name, "version": 1, "tasks": _Maker(pick, child).tasks(depth)}
+
+
+class _Maker:
+    def __init__(self, pick: Pick, child: str) -> None:
+        self.pick = pick
+        self.child = child
+        self.serial: Iterator[int] = itertools.count(1)
+
+    def tasks(self, depth: int) -> list[Definition]:
+        made: list[Definition] = []
+        for _ in range(self.pick((1, 2, 3))):
+            made += self.task(depth)
+        return made
+
+    def task(self, depth: int) -> list[Definition]:
+        """One task, with its JOIN where it has one."""
+        ref = f"t{next(self.serial)}"
+        kind = self.pick(SIMPLE_TYPES + NESTING_TYPES if depth else SIMPLE_TYPES)
+        base: Definition = {"name": ref, "taskReferenceName": ref, "type": kind}
+        match kind:
+            case "FORK_JOIN":
+                return self._fork(base, depth)
+            case "FORK_JOIN_DYNAMIC":
+                return self._dynamic_fork(base)
+            case "SWITCH":
+                return [self._switch(base, depth)]
+            case "DO_WHILE":
+                times = self.pick((1, 2, 3))
+                body = self.tasks(depth - 1)
+                return [{**base, "loopCondition": f"$.{ref}['iteration'] < {times}", "loopOver": body}]
+        return [{**base, **self._members(kind)}]
+
+    def _members(self, kind: str) -> Definition:
+        match kind:
+            case "SIMPLE":
+                flags: Definition = self.pick(({}, {}, {}, {"optional": True}, {"permissive": True}))
+                return {**flags, "name": self.pick(sorted(TASK_DEFS))}
+            case "WAIT":
+                return {"inputParameters": self.pick(({"duration": "3 seconds"}, {}))}
+            case "INLINE":
+                return {"inputParameters": {"evaluatorType": "javascript", "expression": "1"}}
+            case "SET_VARIABLE":
+                return {"inputParameters": {"seen": "${workflow.variables.seen}"}}
+            case "SUB_WORKFLOW":
+                return {"subWorkflowParam": {"name": self.child, "version": 1}}
+        return {}
+
+    def _fork(self, base: Definition, depth: int) -> list[Definition]:
+        parts = [self.tasks(depth - 1) for _ in range(self.pick((1, 2, 3)))]
+        joined = [part[-1]["taskReferenceName"] for part in parts]
+        return [{**base, "forkTasks": parts}, _join(base, joinOn=joined)]
+
+    def _dynamic_fork(self, base: Definition) -> list[Definition]:
+        ref = base["taskReferenceName"]
+        branches = [
+            {"name": "steady", "taskReferenceName": f"{ref}b{n}", "type": "SIMPLE"}
+            for n in range(self.pick((0, 1, 2, 3, 4)))
+        ]
+        members = {
+            "dynamicForkTasksParam": "tasks",
+            "dynamicForkTasksInputParamName": "inputs",
+            "inputParameters": {"tasks": branches, "inputs": {}},
+        }
+        return [{**base, **members}, _join(base)]
+
+    def _switch(self, base: Definition, depth: int) -> Definition:
+        return {
+            **base,
+            "inputParameters": {"k": self.pick((1, 2, 3))},
+            "evaluatorType": "value-param",
+            "expression": "k",
+            "decisionCases": {"1": self.tasks(depth - 1), "2": []},
+            "defaultCase": self.tasks(depth - 1),
+        }
+
+
+def _join(fork: Definition, **members: Any) -> Definition:
+    ref = f"{fork['taskReferenceName']}j"
+    return {"name": ref, "taskReferenceName": ref, "type": "JOIN", **members}

@@ -60,3 +60,19 @@ class StartFailureWorkflow(Struct, kw_only=True):
     failure_task_id: str | None
     correlation_id: str | None = None
     task_to_domain: dict[str, str] = {}
+
+
+class PublishEvent(Struct, kw_only=True):
+    """`publish_event`: what an EVENT task says to its queue; the handlers of `queue` have to act on it.
+
+    Attributes:
+        sink: as the author wrote it.
+        queue: the event's full name, `type:queue`; see engine/core/event_queues.py.
+        payload: JSON of the event, usually an object.
+        event_id: the EVENT task's id; a repeat of it is dropped.
+    """
+
+    sink: str
+    queue: str
+    payload: Raw
+    event_id: str

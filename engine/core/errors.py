@@ -5,8 +5,9 @@ EngineError
  |- RefusedError          the request does not fit the state it met; nothing changed
  |   |- NotFoundError (404)  |- ConflictError (409)
  |   |- InvalidRequestError (400)  |- IllegalStateError (500, upstream's word)
+ |   |- RateLimitedError (429)
  |- StoreError            a back end refused or failed
-     |- VersionConflictError  |- OutcomeUnknownError  |- StoreFullError
+     |- VersionConflictError  |- OutcomeUnknownError  |- StoreFullError  |- SlotsTakenError
 """
 
 from __future__ import annotations
@@ -54,6 +55,12 @@ class IllegalStateError(RefusedError):
     status, code = 500, "ILLEGAL_STATE"
 
 
+class RateLimitedError(RefusedError):
+    """A limit that the definition sets is reached, and it says to refuse; try again later."""
+
+    status, code, retryable = 429, "TOO_MANY_REQUESTS", True
+
+
 class StoreError(EngineError):
     """A back end refused or failed; `__cause__` keeps the driver's own error."""
 
@@ -68,6 +75,12 @@ class OutcomeUnknownError(StoreError):
     """The write may or may not have landed. Read before writing again."""
 
     status, code, retryable = 503, "UNAVAILABLE", True
+
+
+class SlotsTakenError(StoreError):
+    """No slot is free for the workflow, or others wait for one; nothing was written."""
+
+    status, code, retryable = 429, "TOO_MANY_REQUESTS", True
 
 
 class StoreFullError(StoreError):

@@ -13,6 +13,7 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from engine.core.errors import StoreError
+from engine.core.limits import NO_LIMITS, TaskLimits
 from engine.core.records import Delta, Header, HistoryRow, Lease, Message, QueueEntry, Task, Timer
 from engine.core.search import SearchQuery
 from engine.core.statuses import TaskStatus
@@ -23,12 +24,27 @@ class Claim(Struct, kw_only=True, frozen=True):
 
     Result: list[Claimed], possibly empty. Each claimed entry gets poll_count + 1, start_ms if it had none,
     update_ms = now_ms. An entry whose task is not there is leased too, but left out of the result.
+
+    Lanes: all entries of one lane of a queue have one `def_name`. The highest priority goes first over all
+    lanes of the queue. Among entries of one priority the lanes take turns, one entry each, and within a lane
+    the order holds. The order of turns is that of the names of all lanes that have an unheld entry (due or
+    not), begun anew for each priority at number `turn` modulo their count; a lane with nothing to give is
+    passed over.
+
+    Limits: an entry whose `def_name` is in `limits` goes only while fewer than `held_max` entries of that
+    name are held, in whichever queue, and while fewer than `deliveries_max` of that name were leased by
+    claims at times above `now_ms - window_ms`; otherwise its lane is passed over.
+    Counting and leasing are one atomic thing, also between servers. What is held is counted from the queue
+    rows themselves; deliveries are noted only for definitions with `deliveries_max`, and may be forgotten
+    once they are older than the window. A delivery that is given back still counts as one.
     """
 
     queue: str
     count: int
     worker_id: str
     now_ms: int
+    limits: TaskLimits = NO_LIMITS
+    turn: int = 0
 
 
 class ExtendLease(Struct, kw_only=True, frozen=True):
@@ -47,9 +63,12 @@ class Release(Struct, kw_only=True, frozen=True):
     """Give a task just claimed back, as if it had not been polled: nobody was there to take it.
 
     Result: None, also when nobody holds the task any more. Its age, and so its place in the queue, is kept.
+    With `update_ms`, only the lease with that last sign of life is given back, so that a release may be
+    repeated.
     """
 
     task_id: str
+    update_ms: int | None = None
 
 
 class MessagesDone(Struct, kw_only=True, frozen=True):
@@ -95,6 +114,13 @@ def leased(before: Lease | None, claim: Claim) -> Lease:
         held=True,
         progress=before.progress,
     )
+
+
+def lease_matches(lease: Lease | None, release: Release) -> bool:
+    """Whether the lease is the one to be given back."""
+    if lease is None or not lease.held:
+        return False
+    return release.update_ms is None or lease.update_ms == release.update_ms
 
 
 def released(lease: Lease) -> Lease:
@@ -149,7 +175,9 @@ class ExecutionStore(Protocol):
             VersionConflictError when the row version differs, the workflow exists already (expected 0) or
             is gone: nothing of it was written. StoreError itself (a value too, for any write) when a record
             cannot be written: a task id or an attempt (workflow, ref, retry count) scheduled twice, a
-            changed task that is not there, a message id used twice.
+            changed task that is not there, a message id used twice. SlotsTakenError when `slot` asks for a
+            held slot with `held_max` and as many other workflows hold one of that key, or when the workflow
+            has no row of its own for the key and another one waits: nothing of the delta was written.
 
         Raises:
             StoreFullError: nothing of the group was written.
@@ -204,12 +232,32 @@ class ExecutionStore(Protocol):
         """Queue entries of one workflow, by task id."""
         ...
 
-    async def ready(self, queue: str, now_ms: int) -> bool:
+    async def ready(self, queue: str, now_ms: int, limits: TaskLimits = NO_LIMITS) -> bool:
         """Whether a claim at now_ms would find something."""
         ...
 
-    async def next_due_ms(self, queue: str) -> int | None:
-        """The earliest due time among unheld entries of the queue."""
+    async def next_due_ms(self, queue: str, now_ms: int = 0, limits: TaskLimits = NO_LIMITS) -> int | None:
+        """The earliest due time among unheld entries of the queue; None when there is none.
+
+        With limits, the earliest instant at which a claim may find something if nothing else happens: lanes
+        of a definition with `held_max` entries held are left out, and one whose deliveries are used up is due
+        when its window opens, at the earliest.
+        """
+        ...
+
+    async def leased_at(self, queue: str, worker_id: str, at_ms: int) -> list[Claimed]:
+        """What a claim of that worker at that instant leased and nobody has touched since.
+
+        For a claim whose outcome is not known; it may read every held entry.
+        """
+        ...
+
+    async def slots(self, key: str, limit: int) -> tuple[int, list[str]]:
+        """How many workflows hold a slot of the key, and the first `limit` that wait, in order."""
+        ...
+
+    async def slot_keys_waited_for(self) -> list[str]:
+        """Keys that some workflow waits for, sorted."""
         ...
 
     async def due_timers(self, now_ms: int, limit: int) -> list[Timer]: ...
@@ -293,6 +341,7 @@ __all__ = [
     "WorkflowRow",
     "Write",
     "WriteResult",
+    "lease_matches",
     "leased",
     "released",
 ]

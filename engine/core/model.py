@@ -97,6 +97,8 @@ class TaskDef(Auditable, frozen=True):
     concurrent_exec_limit: Int32 | None = None
     rate_limit_per_frequency: Int32 | None = None
     rate_limit_frequency_in_seconds: Int32 | None = None
+    partitions: Int32 | None = None  # ours: lanes of the queue, see core/limits.py
+    partition_by: str | None = None  # ours: `${...}` over the task's input; tasks of one value share a lane
     input_keys: list[str] = []
     output_keys: list[str] = []
     input_template: FreeMap = {}
@@ -213,7 +215,7 @@ Body = bytes | bytearray | memoryview | str | Mapping[str, Any]
 def decode_workflow_def(data: Body) -> WorkflowDef:
     """Read one definition from JSON text or an already parsed object.
 
-    Unknown fields are ignored; an explicit null becomes the field's default.
+    Unknown fields are ignored; an explicit null becomes the field's default (zero where Java has a primitive).
 
     Raises:
         MalformedBodyError: not JSON, not an object, or a field of the wrong type.
@@ -314,6 +316,11 @@ def _map_list(
 
 # What a null prints as, where upstream's getter answers a number instead of nothing.
 _NULL_PRINTS = {"rate_limit_per_frequency": 0, "rate_limit_frequency_in_seconds": 1}
+# Java's primitives with another default than zero: an explicit null reads as zero, an absent member does not.
+_NULL_READS: dict[type[Any], dict[str, Any]] = {
+    WorkflowDef: {"restartable": False},
+    TaskDef: {"retryCount": 0, "retryDelaySeconds": 0},
+}
 _plans: dict[type[Record], list[tuple[str, str, bool, int | None]]] = {}
 _decoders: dict[type[Record], msgspec.json.Decoder[Any]] = {}
 
@@ -387,10 +394,11 @@ def _without_nulls(value: Any, hint: Any) -> Any:
             return value
         hints = get_type_hints(hint)
         fields = {name: hints[attribute] for attribute, name, _, _ in _plan(hint)}
+        zeros = _NULL_READS.get(hint, {})
         return {
-            key: _without_nulls(item, fields[key])
+            key: zeros[key] if item is None and key in zeros else _without_nulls(item, fields[key])
             for key, item in value.items()
-            if key in fields and (item is not None or type(None) in get_args(fields[key]))
+            if key in fields and (item is not None or key in zeros or type(None) in get_args(fields[key]))
         }
     origin, parts = get_origin(hint), get_args(hint)
     if origin is list and isinstance(value, list):

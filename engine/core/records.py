@@ -153,6 +153,9 @@ class Header(Struct, kw_only=True):
     update_ms: int = 0
     end_ms: int = 0
     last_retried_ms: int = 0
+    timeout_from_ms: int = (
+        0  # what the workflow's timeout counts from when it was brought back; 0 = its start
+    )
     priority: int = 0
     correlation_id: str | None = None
     parent_workflow_id: str | None = None
@@ -183,6 +186,8 @@ class Header(Struct, kw_only=True):
     permissive_failures: dict[str, str] = {}
     unprocessed: list[str] = []  # tasks that ended while the workflow was paused; resume goes on from them
     pending: list[Any] = []  # tasks still to be created by a Continue event
+    rate_limit_key: str | None = None  # set while a rate limit of its definition concerns it
+    rate_limited: bool = False  # it waits for a slot and has no task yet
 
 
 class Lease(Struct, kw_only=True):
@@ -205,10 +210,12 @@ class Lease(Struct, kw_only=True):
     progress: Raw | None = None
 
 
-class QueueEntry(Struct, kw_only=True):
+class QueueEntry(Struct, kw_only=True, omit_defaults=True):
     """A scheduled task as its queue sees it. The queue is `[domain:]type`.
 
     Attributes:
+        def_name: the task definition whose limits count it.
+        lane: the part of the queue it waits in; see core/limits.py.
         due_ms: not handed out before.
         seq: order among equals within the store (assigned by the task's workflow).
         response_ms: how long a poll may stay silent; 0 = for ever.
@@ -228,6 +235,8 @@ class QueueEntry(Struct, kw_only=True):
     run_ms: int = 0
     poll_by_ms: int = 0
     total_by_ms: int = 0
+    def_name: str = ""
+    lane: str = ""
     lease: Lease | None = None
 
     def deadline_ms(self) -> int:
@@ -285,6 +294,20 @@ class HistoryRow(Struct, kw_only=True):
     payload: Raw
 
 
+class Slot(Struct, kw_only=True, frozen=True):
+    """One workflow's place among those that share a rate limit.
+
+    Attributes:
+        key: what they share; see `WorkflowDef.rateLimitConfig`.
+        held: it runs in a slot (false: it waits for one, in the order in which the rows were written).
+        held_max: take the slot only if fewer than so many are held; None takes it without asking.
+    """
+
+    key: str
+    held: bool
+    held_max: int | None = None
+
+
 class Delta(Struct, kw_only=True):
     """All that one step writes about one workflow: whole or not at all.
 
@@ -298,6 +321,8 @@ class Delta(Struct, kw_only=True):
             its id.
         tasks_removed: ids; `remove_all_tasks` drops every task, queue entry and timer first (restart).
         delete: the workflow itself goes, with all that belongs to it.
+        slot: the slot it takes or waits for, instead of what it had; None leaves that as it is.
+        slot_freed: it neither holds nor waits for a slot any more.
         status_moved: the workflow's status differs from before; nothing of it is stored, watchers are told.
     """
 
@@ -319,6 +344,8 @@ class Delta(Struct, kw_only=True):
     history: list[HistoryRow] = []
     outbox: list[Message] = []
     delete: bool = False
+    slot: Slot | None = None
+    slot_freed: bool = False
     status_moved: bool = False
 
     @property

@@ -101,8 +101,14 @@ class Executions(Reading):
         self._chance = chance
 
     # ------------------------------------------------------------------------------------ start
-    async def start(self, request: StartRequest) -> str:
+    async def start(
+        self, request: StartRequest, *, workflow_id: str | None = None, event: str | None = None
+    ) -> str:
         """Start a workflow; decides inside the call. Returns the workflow id.
+
+        Args:
+            workflow_id: given by callers that repeat themselves: one that exists already is left as it is.
+            event: name of the event that starts it.
 
         Raises:
             NotFoundError: no such definition. InvalidRequestError: bad request.
@@ -118,16 +124,17 @@ class Executions(Reading):
         graph = await self._graph_to_start(request)
         if request.input is None and not request.external_input_payload_storage_path:
             raise InvalidRequestError("NULL input passed when starting workflow")
-        workflow_id = IdStream(self._chance.seed(), self._clock.now_ms()).uuid()
-        event = ev.Start(
+        workflow_id = workflow_id or IdStream(self._chance.seed(), self._clock.now_ms()).uuid()
+        start = ev.Start(
             input=Raw(msgspec.json.encode(request.input)) if request.input else EMPTY_OBJECT,
             correlation_id=request.correlation_id,
             priority=priority,
             task_to_domain=request.task_to_domain or {},
+            event=event,
             created_by=request.created_by,
             idempotency_key=request.idempotency_key,
         )
-        await self._mailboxes.create(workflow_id, graph, event)
+        await self._mailboxes.create(workflow_id, graph, start)
         return workflow_id
 
     async def _graph_to_start(self, request: StartRequest) -> Graph:

@@ -158,10 +158,10 @@ def begin(step: Step) -> None:
 
 
 def arm_workflow_timeout(step: Step) -> None:
-    """Set or move the workflow's own timeout: it counts from the last retry or resume, else the start."""
+    """Set or move the workflow's own timeout: it counts from when it was last brought back, else the start."""
     definition = step.graph.definition
     if definition.timeout_seconds > 0 and definition.timeout_policy is WorkflowTimeoutPolicy.TIME_OUT_WF:
-        since_ms = step.header.last_retried_ms or step.header.create_ms
+        since_ms = step.header.timeout_from_ms or step.header.create_ms
         step.timer("workflow", "workflow_timeout", since_ms + definition.timeout_seconds * 1000)
 
 
@@ -256,7 +256,7 @@ def _timer(step: Step, event: ev.TimerFired) -> Applied:
 
 def _workflow_timeout(step: Step) -> Applied:
     header, definition = step.header, step.graph.definition
-    since_ms = header.last_retried_ms or header.create_ms
+    since_ms = header.timeout_from_ms or header.create_ms
     if header.status not in WORKFLOW_OPEN:
         step.clear_timer("workflow")
         step.touched = True
@@ -326,7 +326,7 @@ def _resume(step: Step, _: ev.Resume) -> Applied:
     if header.status is not WorkflowStatus.PAUSED:
         raise operations.not_paused(header)
     step.move_workflow(WorkflowStatus.RUNNING)
-    header.last_retried_ms = step.now_ms
+    header.last_retried_ms = header.timeout_from_ms = step.now_ms
     arm_workflow_timeout(step)
     waiting, header.unprocessed = header.unprocessed, []
     wanted: list[Wanted] = []

@@ -71,12 +71,14 @@ def _inside(graph: Graph, node: Node) -> set[str]:
 
 def _of(graph: Graph, tasks: list[Task], refs: set[str], suffix: str) -> set[str]:
     """Tasks of these references in this iteration, dynamic branches by the JOIN they report to."""
-    joins = {ref + suffix for ref in refs if graph.nodes[ref].type == "JOIN"}
     found = set()
     for task in tasks:
-        in_scope = task.links.suffix == suffix or task.links.suffix.startswith(suffix + "__")
-        dynamic = not task.links.in_def and any(ref in joins for ref in task.links.joins)
-        if dynamic or (task.links.in_def and task.links.base_ref in refs and in_scope):
+        if task.links.suffix != suffix and not task.links.suffix.startswith(suffix + "__"):
+            continue
+        named = [task.links.base_ref]
+        if not task.links.in_def:
+            named = [ref.removesuffix(task.links.suffix) for ref in task.links.joins]
+        if any(ref in refs for ref in named):
             found.add(task.id)
     return found
 

@@ -362,13 +362,15 @@ def with_lease(step: Step, task: Task, entry: QueueEntry | None) -> Task:
 
 
 def _output(step: Step) -> Raw:
-    """OutputParameters if there are any, else the output of the last task."""
+    """OutputParameters if there are any, else the output of the last task; none before the first task."""
+    last = step.header.last_task_id
+    if last is None:
+        return EMPTY_OBJECT
     definition = step.graph.definition
     if definition.output_parameters:
         value = step.graph.output.evaluate(StepScope(step, None, step.view.environment))
         return Raw(msgspec.json.encode(value))
-    last = step.header.last_task_id
-    return EMPTY_OBJECT if last is None else step.task(last).output
+    return step.task(last).output
 
 
 def _start_failure_workflow(step: Step, end: EndWorkflow) -> None:

@@ -39,6 +39,7 @@ IN_PLACE_TYPES = frozenset({"DO_WHILE", "FORK_JOIN", "JOIN", "EXCLUSIVE_JOIN"})
 """Containers a retry brings back as they are, instead of a new attempt beside them."""
 
 FAILURES = frozenset({TaskStatus.FAILED, TaskStatus.FAILED_WITH_TERMINAL_ERROR, TaskStatus.TIMED_OUT})
+_NAMED = FAILURES - {TaskStatus.TIMED_OUT}  # upstream never lists a timed-out task among the failed ones
 
 
 def long_name(header: Header) -> str:
@@ -75,7 +76,7 @@ def reset(
         header.version, header.definition_hash = graph.definition.version, graph.hash
     step.move_workflow(WorkflowStatus.RUNNING)
     header.revived = False
-    header.end_ms = header.last_retried_ms = 0
+    header.end_ms = header.last_retried_ms = header.timeout_from_ms = 0
     header.reason = header.failed_task_id = header.last_task_id = None
     header.seq = header.open = header.dynamic_forks = 0
     header.joins, header.loops, header.skipped, header.permissive_failures, header.failed_seen = (
@@ -89,7 +90,7 @@ def reset(
     step.output = EMPTY_OBJECT
     if rerun:
         header.failed_refs, header.failed_names = [], []
-        header.last_retried_ms = step.now_ms
+        header.timeout_from_ms = step.now_ms
         if workflow_input:
             step.input = Raw(msgspec.json.encode(workflow_input))
         if correlation_id:
@@ -110,7 +111,7 @@ def rerun_from(step: Step, event: ev.Rerun) -> list[Wanted]:
     if task.status is TaskStatus.SKIPPED:
         raise InvalidRequestError(f"Task {event.task_id} was skipped: rerun the task before it")
     _run_again(step)
-    header.failed_refs, header.failed_names, header.failed_seen = [], [], {}
+    header.failed_refs, header.failed_names = [], []
     if event.workflow_input:
         step.input = Raw(msgspec.json.encode(event.workflow_input))
     if event.correlation_id:
@@ -124,6 +125,7 @@ def rerun_from(step: Step, event: ev.Rerun) -> list[Wanted]:
     for later in tasks:
         if later.id in gone:
             step.remove(later)
+    header.seq = max((item.head.seq for item in step.all_tasks()), default=0)
     going = _revive_failed(step, apart_from=task.id)
     if is_fork:
         # the missing fork is mapped anew from its predecessor
@@ -135,7 +137,14 @@ def rerun_from(step: Step, event: ev.Rerun) -> list[Wanted]:
             value = {**step.document(task.head.input_data), "workflowInput": event.task_input}
         head = replace(head, input_data=Raw(msgspec.json.encode(value)))
     task = step.put(replace(task, head=head, output=EMPTY_OBJECT), head=True)
-    going.append(_set_going(step, task))
+    reason, worker_id = task.state.reason_for_incompletion, task.state.worker_id
+    task = _set_going(step, task)
+    if (
+        task.open and task.head.task_type not in SYSTEM_TYPES
+    ):  # shown until somebody polls it, as upstream does
+        state = replace(task.state, reason_for_incompletion=reason, worker_id=worker_id)
+        task = step.put(replace(task, state=state))
+    going.append(task)
     return _rebuild(step) + _run_each(step, going)
 
 
@@ -183,6 +192,7 @@ def retry(step: Step) -> list[Wanted]:
             "Use restart if you want to attempt entire workflow execution again."
         )
     _run_again(step)
+    header.last_retried_ms = step.now_ms
     going: list[Task] = []
     for task in sorted(failed.values(), key=lambda t: t.head.seq):
         if task.head.task_type in IN_PLACE_TYPES:
@@ -228,7 +238,8 @@ def child_revived(step: Step, task_id: str, child_id: str) -> list[Wanted] | Non
     tasks = _whole_list(step)
     going: list[Task] = []
     _run_again(step)
-    header.failed_refs, header.failed_names, header.failed_seen = [], [], {}
+    header.last_retried_ms = step.now_ms
+    header.failed_refs, header.failed_names = [], []
     for item in tasks:
         if item.id == task_id:
             step.revive(item, TaskStatus.IN_PROGRESS, reason_for_incompletion=UNSET, subworkflow_changed=True)
@@ -306,7 +317,7 @@ def _run_again(step: Step) -> None:
     header = step.header
     step.move_workflow(WorkflowStatus.RUNNING)
     header.revived = True
-    header.last_retried_ms = step.now_ms
+    header.timeout_from_ms = step.now_ms
     header.end_ms = 0
     header.reason = header.failed_task_id = None
     step.output = EMPTY_OBJECT
@@ -371,6 +382,9 @@ def _rebuild(step: Step) -> list[Wanted]:
         if task.open and task.head.task_type == "JOIN":
             waiting = sum(not _is_final(newest.get(ref)) for ref in _joined_refs(step, task))
             header.joins[task.ref] = JoinState(task_id=task.id, waiting=waiting)
+    header.failed_seen = {
+        task.ref: task.head.task_def_name for task in step.all_tasks() if task.status in _NAMED
+    }
     header.permissive_failures = {
         task.ref: task.id
         for task in newest.values()

@@ -82,6 +82,8 @@ def after_failure(
     if policy.total_timeout_seconds > 0 and spent_s >= policy.total_timeout_seconds:
         if step.optional:
             return Forgive()
+        if step.permissive:
+            return Tolerate()
         return FailWorkflow(
             status=end,
             reason=f"Task {task.id}/{policy.name} exceeded total timeout of "

@@ -17,7 +17,7 @@ from engine.core.errors import (
 )
 from engine.core.model import TaskDef
 from engine.core.statuses import TaskStatus
-from engine.testing.story import Story, child, fork, join, loop, task
+from engine.testing.story import Story, child, dynamic, fork, join, loop, task
 
 ONCE = [TaskDef(name=name, retry_count=0) for name in ("a", "b", "x")]
 
@@ -281,3 +281,67 @@ def test_a_worker_hands_its_task_back_for_later() -> None:
     assert entry.due_ms == story.now_ms + 20_000
     assert entry.lease is not None
     assert (entry.lease.held, entry.lease.poll_count) == (False, 1)
+
+
+def test_a_rerun_takes_dynamic_branches_inside_a_later_loop_away() -> None:
+    """They report to a JOIN of an iteration, and still follow a task outside the loop."""
+    branches = [task("x0", type="SIMPLE"), task("x1", type="SIMPLE")]
+    body = (dynamic("f", tasks=branches, inputs={}), join("j"))
+    story = Story.of(task("a"), loop("l", 1, *body)).begun()
+    story.done("a")
+    story.finish_everything()
+
+    story.tells(ev.Rerun(task_id=story.newest("a").id))
+
+    assert story.shown == ["a SCHEDULED"]
+
+
+def test_only_retry_and_resume_show_when_they_were() -> None:
+    """A rerun leaves lastRetriedTime alone, and the workflow's timeout counts from it all the same."""
+    story = Story.of(task("a"), defs=ONCE, timeoutSeconds=60, timeoutPolicy="TIME_OUT_WF").begun()
+    story.passes(50)
+    story.fails("a")
+    story.passes(20)
+
+    story.tells(ev.Rerun(task_id=story.newest("a").id))
+
+    assert story.header is not None
+    assert story.header.last_retried_ms == 0
+    assert story.timers["workflow"].due_ms == story.now_ms + 60_000
+
+
+def test_a_rerun_task_shows_who_had_it_and_why_until_somebody_polls_it() -> None:
+    """As upstream: reason and worker stay on the task that runs again."""
+    story = Story.of(task("a"), defs=ONCE).begun()
+    story.works_on("a")
+    story.fails("a", "boom")
+
+    story.tells(ev.Rerun(task_id=story.newest("a").id))
+
+    again = story.newest("a")
+    assert (again.status, again.state.worker_id, story.reason_of("a")) == ("SCHEDULED", "worker", "boom")
+
+
+def test_a_rerun_workflow_lists_attempts_that_failed_before() -> None:
+    """An attempt that stays in the list as FAILED is named at the end, whatever came after it."""
+    story = Story.of(task("a"), defs=[TaskDef(name="a", retry_count=1, retry_delay_seconds=0)]).begun()
+    story.fails("a", "one")
+    story.fails("a", "two")
+
+    story.tells(ev.Rerun(task_id=story.newest("a").id))
+    story.done("a")
+
+    assert story.header is not None
+    assert (story.state, story.header.failed_refs, story.header.failed_names) == ("COMPLETED", ["a"], ["a"])
+
+
+def test_a_rerun_numbers_new_tasks_from_the_last_one_left() -> None:
+    """The seq goes on where the list now ends."""
+    story = Story.of(task("a"), task("b"), task("c"), defs=ONCE).begun()
+    for ref in ("a", "b", "c"):
+        story.done(ref)
+
+    story.tells(ev.Rerun(task_id=story.newest("a").id))
+    story.done("a")
+
+    assert [(t.ref, t.head.seq) for t in story.listed()] == [("a", 1), ("b", 2)]

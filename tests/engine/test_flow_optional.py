@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from engine.core.model import TaskDef
+from engine.core.model import TaskDef, TimeoutPolicy
 from engine.core.statuses import TaskStatus
-from engine.testing.story import Story, child, task
+from engine.testing.story import Story, child, dynamic, fork, join, task
 
 ONCE = TaskDef(name="a", retry_count=0)
 TWICE = TaskDef(name="a", retry_count=1, retry_delay_seconds=0)
@@ -75,3 +75,33 @@ def test_an_optional_child_that_fails_is_forgiven() -> None:
     story.tells(story.child_end(story.newest("c"), WorkflowStatus.FAILED))
 
     assert story.shown == ["c COMPLETED_WITH_ERRORS", "z SCHEDULED"]
+
+
+def test_a_permissive_task_with_its_total_time_spent_is_tolerated() -> None:
+    """No attempt is left for another reason than the count, and the flow goes on all the same."""
+    policy = TaskDef(name="a", retry_count=5, total_timeout_seconds=10, timeout_policy=TimeoutPolicy.RETRY)
+    story = Story.of(task("a", permissive=True), task("z"), defs=[policy]).begun()
+    story.passes(11)
+
+    story.fails("a", "too late")
+
+    assert story.shown == ["a FAILED", "z SCHEDULED"]
+
+
+def test_a_join_shows_its_branches_up_to_the_first_that_failed() -> None:
+    """As upstream, and so does the workflow that fails through it."""
+    branches = fork("f", [task("a", permissive=True)], [task("b")])
+    story = Story.of(branches, join("j", "a", "b"), defs=[ONCE]).begun()
+    story.fails("a", "soft")
+    story.done("b", y=1)
+
+    assert (story.state, story.output_of("j"), story.result) == ("FAILED", {}, {})
+
+
+def test_a_workflow_that_failed_before_its_first_task_has_no_output() -> None:
+    """There is nothing to evaluate its outputParameters from."""
+    story = Story.of(dynamic("f", tasks=None, inputs={}), join("j"), outputParameters={"o": "${j.output}"})
+
+    story.begun()
+
+    assert (story.state, story.shown, story.result) == ("FAILED", [], {})

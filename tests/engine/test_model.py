@@ -171,7 +171,7 @@ def test_defaults_are_written() -> None:
 
 
 def test_nulls_become_defaults() -> None:
-    """An explicit null for a number, flag, text or collection is its default; unknown fields are ignored."""
+    """A null is the member's default, zero where Java has a primitive; unknown members are ignored."""
     sent = {
         "name": "w",
         "shape": "round",
@@ -184,7 +184,7 @@ def test_nulls_become_defaults() -> None:
         ],
     }
 
-    assert wire(decode_workflow_def(json.dumps(sent).encode())) == BARE_WORKFLOW
+    assert wire(decode_workflow_def(json.dumps(sent).encode())) == {**BARE_WORKFLOW, "restartable": False}
 
 
 def test_inline_sub_workflow_decides_name_and_version() -> None:

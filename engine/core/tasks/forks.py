@@ -196,6 +196,8 @@ def complete_join(step: Step, task: Task) -> Task:
             cancelled = True
             if isinstance(reason, str):
                 reasons.append(reason)
+            if failed:
+                break  # as upstream: the first failed one decides what the JOIN shows
         elif branch.status is TaskStatus.COMPLETED_WITH_ERRORS and optional:
             with_errors.append(f"{branch.head.task_def_name}/{branch.id}")
     del step.header.joins[task.ref]

@@ -107,6 +107,7 @@ class Executions(Reading):
         """Start a workflow; decides inside the call. Returns the workflow id.
 
         Args:
+            request: what to start.
             workflow_id: given by callers that repeat themselves: one that exists already is left as it is.
             event: name of the event that starts it.
 

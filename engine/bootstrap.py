@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
@@ -16,7 +15,7 @@ from engine.adapters.scripts.quickjs_runner import QuickJsRunner
 from engine.adapters.sql.sqlite import SqliteExecutionStore, SqliteMetadataStore
 from engine.adapters.sql.sqlite_documents import SqliteDocumentStore
 from engine.adapters.system.real import SystemChance, SystemClock
-from engine.core.errors import InvalidRequestError, StoreError
+from engine.core.errors import InvalidRequestError
 from engine.core.facts import View
 from engine.core.records import Delta
 from engine.ports.documents import DocumentStore
@@ -25,6 +24,7 @@ from engine.ports.stores import ExecutionStore, MetadataStore
 from engine.ports.system import Chance, Clock
 from engine.services.committer import Committer
 from engine.services.definitions import Definitions
+from engine.services.due_loop import DueLoop
 from engine.services.executions import Executions
 from engine.services.fact_loader import FactLoader
 from engine.services.feed import Change, Feed
@@ -32,6 +32,7 @@ from engine.services.mailboxes import Mailboxes
 from engine.services.metadata import Metadata
 from engine.services.outbox import Outbox
 from engine.services.queues import Queues
+from engine.services.scheduler import Scheduler
 from engine.services.timers import Timers
 from engine.settings import EngineSettings
 
@@ -39,15 +40,13 @@ log = structlog.get_logger(__name__)
 
 SWEEP_EVERY_S = 30.0
 """How often the safety net looks for messages a crash left behind."""
-LOOK_EVERY_S = 60.0
-"""The longest the timer loop sleeps when nothing is due."""
 
 
 class Engine:
     """A running engine: `async with await open_engine(settings) as engine: ...`.
 
     Attributes:
-        executions, queues, metadata, feed: the services that the API calls.
+        executions, queues, metadata, scheduler, feed: the services that the API calls.
         documents: named documents of the services around the engine (schedules, secrets, ...).
         timers, outbox, committer, mailboxes: what keeps them going; tests and metrics look at them.
     """
@@ -90,10 +89,12 @@ class Engine:
             chance=chance,
         )
         self.mailboxes.on_commit(self._committed)
+        self.scheduler = Scheduler(documents, self.executions, clock)
         self._loops: list[asyncio.Task[None]] = []
-        self._earlier = asyncio.Event()
-        self._next_ms: int | None = None
-        self.timers.on_earlier(self._due_at)
+        self._timer_loop = DueLoop("timers", self.timers.fire_due, clock)
+        self.timers.on_earlier(self._timer_loop.note)
+        self._schedule_loop = DueLoop("scheduler", self.scheduler.fire_due, clock)
+        self.scheduler.on_earlier(self._schedule_loop.note)
 
     def _committed(self, view: View, delta: Delta) -> None:
         """After every step: send what it says to others, mind its timers, tell whoever watches."""
@@ -119,29 +120,9 @@ class Engine:
 
     # ------------------------------------------------------------------------------------ loops
     def start(self) -> None:
-        """Begin firing timers and sweeping the outbox."""
-        self._loops = [asyncio.ensure_future(self._fire_timers()), asyncio.ensure_future(self._sweep())]
-
-    def _due_at(self, at_ms: int) -> None:
-        if self._next_ms is None or at_ms < self._next_ms:
-            self._earlier.set()
-
-    async def _fire_timers(self) -> None:
-        while True:
-            self._earlier.clear()
-            try:
-                self._next_ms = await self.timers.fire_due()
-            except StoreError as error:
-                log.warning("timers_not_read", error=str(error))
-                self._next_ms = self.clock.now_ms() + 1_000
-            except Exception:  # logged; the loop must outlive whatever one timer does
-                log.exception("timers_failed")
-                self._next_ms = self.clock.now_ms() + 1_000
-            wait_s = LOOK_EVERY_S
-            if self._next_ms is not None:
-                wait_s = min(LOOK_EVERY_S, max(0.0, (self._next_ms - self.clock.now_ms()) / 1000))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._earlier.wait(), wait_s)
+        """Begin firing timers and schedules, and sweeping the outbox."""
+        steps = (self._timer_loop.run(), self._schedule_loop.run(), self._sweep())
+        self._loops = [asyncio.ensure_future(step) for step in steps]
 
     async def _sweep(self) -> None:
         while True:

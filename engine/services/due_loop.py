@@ -1,0 +1,59 @@
+"""Repeats a step whenever it is due: at the instant it gave, or earlier when somebody says so."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from engine.core.errors import StoreError
+from engine.ports.system import Clock
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY_MS = 60_000
+"""The longest a loop sleeps when nothing is due."""
+RETRY_MS = 1_000
+"""Pause after a step that failed."""
+
+
+class DueLoop:
+    """Calls a step, sleeps until the instant the step answered with (None: nothing is due), calls it again.
+
+    Args:
+        name: of the step, in logs.
+        step: gives the next instant to be called, Unix milliseconds.
+        clock: the one the step reads.
+    """
+
+    def __init__(self, name: str, step: Callable[[], Awaitable[int | None]], clock: Clock) -> None:
+        self._name = name
+        self._step = step
+        self._clock = clock
+        self._earlier = asyncio.Event()
+        self._next_ms: int | None = None
+
+    def note(self, at_ms: int) -> None:
+        """Something is due at that instant: do not sleep longer."""
+        if self._next_ms is None or at_ms < self._next_ms:
+            self._earlier.set()
+
+    async def run(self) -> None:
+        """Repeat until cancelled; a step that fails is logged and tried again."""
+        while True:
+            self._earlier.clear()
+            try:
+                self._next_ms = await self._step()
+            except StoreError as error:
+                log.warning("step_not_done", step=self._name, error=str(error))
+                self._next_ms = self._clock.now_ms() + RETRY_MS
+            except Exception:  # logged; the loop must outlive whatever one step does
+                log.exception("step_failed", step=self._name)
+                self._next_ms = self._clock.now_ms() + RETRY_MS
+            wait_ms = LOOK_EVERY_MS
+            if self._next_ms is not None:
+                wait_ms = min(LOOK_EVERY_MS, max(0, self._next_ms - self._clock.now_ms()))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._earlier.wait(), wait_ms / 1000)

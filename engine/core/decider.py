@@ -22,12 +22,13 @@ from engine.core import operations
 from engine.core.errors import ConflictError, InvariantError, NotFoundError, RefusedError
 from engine.core.facts import View
 from engine.core.flow import advance, end_workflow, ended, rearm, run_rearmed, with_lease
-from engine.core.graph import SYSTEM_TYPES, Graph
+from engine.core.graph import QUEUED_SYSTEM_TYPES, SYSTEM_TYPES, Graph
 from engine.core.mapping import want
 from engine.core.model import TimeoutPolicy, WorkflowTimeoutPolicy
 from engine.core.records import REASON_CHARS_MAX, Delta, Header, HistoryRow, QueueEntry, Task
 from engine.core.statuses import WORKFLOW_OPEN, TaskStatus, WorkflowStatus
 from engine.core.step import TOP, EndWorkflow, Place, Step, Wanted, unset
+from engine.core.tasks import calls, inbox
 from engine.core.timeouts import expired, queue_entry, queue_name
 
 
@@ -194,6 +195,8 @@ def _reported(step: Step, event: ev.TaskReported) -> Applied:
     if task.open:
         if worker_task:
             put_back(step, task, event.entry, due_ms=step.now_ms + event.callback_after_seconds * 1000)
+        elif task.head.task_type in QUEUED_SYSTEM_TYPES:
+            calls.park(step, task, event.entry)
         return Applied(changed=True, task=task)
     step.unqueue(task)
     settle(step, task)
@@ -223,9 +226,12 @@ def _deadline(step: Step, event: ev.DeadlinePassed) -> Applied:
     policy = step.task_def(task)
     entry = step.entry(task)  # as it is now: the lease may have been renewed since the deadline was read
     lease = entry.lease if entry is not None else None
+    if task.head.task_type in QUEUED_SYSTEM_TYPES:
+        policy = calls.without_response_timeout(policy)
     over = expired(task, policy, lease=lease, now_ms=step.now_ms) if policy is not None else None
     if over is None:
-        return Applied(changed=False, task=task)
+        back = task.head.task_type in QUEUED_SYSTEM_TYPES and calls.give_back(step, task, entry)
+        return Applied(changed=back, task=task)
     task = with_lease(step, task, entry)
     task = step.move(task, TaskStatus.TIMED_OUT, reason=over.reason)
     step.unqueue(task)
@@ -405,6 +411,18 @@ def _skip(step: Step, event: ev.SkipTask) -> Applied:
     return Applied(changed=True)
 
 
+def _message(step: Step, event: ev.MessageSent) -> Applied:
+    header = step.header
+    if header.status not in WORKFLOW_OPEN:
+        raise ConflictError(
+            f"Workflow {header.workflow_id} is not running, it takes no messages. Status = {header.status}"
+        )
+    task = inbox.receive(step, event.message_id, event.payload)
+    if task is not None:
+        settle(step, task)
+    return Applied(changed=True, task=task)
+
+
 _HANDLERS: dict[type, Callable[[Step, Any], Applied]] = {
     ev.Start: _start,
     ev.TaskReported: _reported,
@@ -420,5 +438,6 @@ _HANDLERS: dict[type, Callable[[Step, Any], Applied]] = {
     ev.Restart: _restart,
     ev.Rerun: _rerun,
     ev.SkipTask: _skip,
+    ev.MessageSent: _message,
     ev.Continue: _continue,
 }

@@ -123,6 +123,13 @@ class SkipTask(Struct, kw_only=True, tag=True, omit_defaults=True):
     output: Raw = EMPTY_OBJECT
 
 
+class MessageSent(Struct, kw_only=True, tag=True):
+    """Somebody sent the workflow a message, for a PULL_WORKFLOW_MESSAGES task; `payload` is JSON."""
+
+    message_id: str
+    payload: Raw
+
+
 class Continue(Struct, kw_only=True, tag=True):
     """Go on with what an earlier step left pending because it had done enough."""
 
@@ -142,6 +149,7 @@ Event = (
     | Restart
     | Rerun
     | SkipTask
+    | MessageSent
     | Continue
 )
 

@@ -12,13 +12,23 @@ from msgspec.structs import replace
 from engine.core import retry
 from engine.core.errors import InvariantError
 from engine.core.facts import DefinitionFact, Fact, FactsMissingError
-from engine.core.graph import SYSTEM_TYPES
+from engine.core.graph import QUEUED_SYSTEM_TYPES, in_queue
 from engine.core.mapping import Source, evaluate, source_of, want
 from engine.core.records import EMPTY_OBJECT, QueueEntry, Task, TaskState, iteration_in
 from engine.core.scope import StepScope
 from engine.core.statuses import TASK_SUCCESSFUL, TaskStatus, WorkflowStatus
 from engine.core.step import TOP, EndWorkflow, Place, Step, Wanted, unset
-from engine.core.tasks import TASK_TYPES, WORKER, do_while, forks, sub_workflow, switch, waits
+from engine.core.tasks import (
+    TASK_TYPES,
+    WORKER,
+    calls,
+    do_while,
+    exclusive_join,
+    forks,
+    sub_workflow,
+    switch,
+    waits,
+)
 from engine.core.timeouts import queue_entry, queue_name
 
 STEP_TASKS_MAX = 50
@@ -155,6 +165,8 @@ def final(step: Step, task: Task) -> list[Wanted]:
         join = forks.join_progress(step, join_ref)
         if join is not None:
             wanted += ended(step, join)
+    for waiting in exclusive_join.joins_of(step, task):
+        wanted += _run(step, waiting)
     loop = task.links.loop
     state = step.loop_state(loop)
     if loop is not None and state is not None and state.open == 0:
@@ -243,6 +255,9 @@ def rearm(step: Step, task: Task, *, due_ms: int) -> Task:
         return task
     if kind == "WAIT":
         return waits.arm(step, step.move(task, TaskStatus.IN_PROGRESS, start_time=step.now_ms))
+    if kind in QUEUED_SYSTEM_TYPES:
+        step.queue(calls.server_entry(task, step.task_def(task), due_ms=due_ms))
+        return task
     if kind in TASK_TYPES:
         if due_ms > step.now_ms:
             step.timer(task.id, "run", due_ms)
@@ -298,6 +313,7 @@ def end_workflow(step: Step, end: EndWorkflow, *, by_request: bool = False) -> N
     if was_open:
         for task in step.open_tasks():
             cancel_task(step, task, end)
+    header.inbox = []
     header.open, header.joins, header.loops, header.pending, header.unprocessed = 0, {}, {}, [], []
     header.permissive_failures = {}
     output = end.output if end.output is not None else _output(step)
@@ -335,7 +351,7 @@ def cancel_task(step: Step, task: Task, end: EndWorkflow) -> None:
             output = do_while.loop_output(step, task, state.iteration)
             output.pop(str(state.iteration), None)  # of a round cut short nothing is kept
             task = step.put(replace(task, output=Raw(msgspec.json.encode(output))))
-    if task.head.task_type not in SYSTEM_TYPES:
+    if in_queue(task.head.task_type):
         task = with_lease(step, task, step.entry(task))
     step.unqueue(task)
     cancelled = step.move(task, TaskStatus.CANCELED)

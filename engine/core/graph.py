@@ -24,6 +24,9 @@ SYSTEM_TYPES = frozenset(
 )  # fmt: skip
 """Types the server runs itself. Every other type is a worker's task, `SIMPLE` or not."""
 
+QUEUED_SYSTEM_TYPES = frozenset({"HTTP", "KAFKA_PUBLISH"})
+"""System types whose effect takes time: they wait in ordinary queues, which the server's own workers poll."""
+
 CONTAINER_TYPES = frozenset(
     {"DECISION", "SWITCH", "FORK", "FORK_JOIN", "FORK_JOIN_DYNAMIC", "JOIN", "EXCLUSIVE_JOIN", "DO_WHILE"}
 )
@@ -31,6 +34,11 @@ CONTAINER_TYPES = frozenset(
 
 NO_TEMPLATE_TYPES = frozenset({"WAIT", "HUMAN", "TERMINATE", "EVENT", "FORK_JOIN", "JOIN", "SET_VARIABLE"})
 """Types whose input ignores the task definition's inputTemplate (conductor-oss, the task mappers)."""
+
+
+def in_queue(task_type: str) -> bool:
+    """Tasks of this type wait in a queue for whoever polls it: a worker, or the server itself."""
+    return task_type not in SYSTEM_TYPES or task_type in QUEUED_SYSTEM_TYPES
 
 
 class End(Struct, kw_only=True, frozen=True):
@@ -47,7 +55,7 @@ class Node(Struct, kw_only=True):
         next: reference of the task that follows, already resolved out of SWITCH branches; None when `end`
             says what happens.
         loop: reference of the innermost DO_WHILE around it.
-        joins: JOINs whose joinOn names it.
+        joins: JOINs whose joinOn names it. exclusive_joins: EXCLUSIVE_JOINs that look at it.
         cases, default, branches, body: the lists it contains, as references.
         wire, task_def_wire: its WorkflowTask and TaskDef JSON, spliced into the tasks made from it.
     """
@@ -59,6 +67,7 @@ class Node(Struct, kw_only=True):
     loop: str | None
     parent: str | None
     joins: tuple[str, ...] = ()
+    exclusive_joins: tuple[str, ...] = ()
     cases: dict[str, tuple[str, ...]] = {}
     default: tuple[str, ...] = ()
     branches: tuple[tuple[str, ...], ...] = ()
@@ -106,6 +115,10 @@ def compile_definition(definition: WorkflowDef) -> Graph:
             for ref in node.task.join_on:
                 if ref in nodes and node.ref not in nodes[ref].joins:
                     nodes[ref].joins = (*nodes[ref].joins, node.ref)
+        elif node.type == "EXCLUSIVE_JOIN":
+            for ref in dict.fromkeys([*node.task.join_on, *node.task.default_exclusive_join_task]):
+                if ref in nodes:
+                    nodes[ref].exclusive_joins = (*nodes[ref].exclusive_joins, node.ref)
     return Graph(
         definition=definition,
         hash=hashlib.blake2b(wire, digest_size=16).hexdigest(),

@@ -10,7 +10,7 @@ from msgspec import UNSET, Raw, Struct
 
 from engine.core.expressions import Template, apply_input_template
 from engine.core.facts import DomainsFact, FactsMissingError
-from engine.core.graph import NO_TEMPLATE_TYPES, SYSTEM_TYPES, Node
+from engine.core.graph import NO_TEMPLATE_TYPES, SYSTEM_TYPES, Node, in_queue
 from engine.core.model import TaskDef, WorkflowTask
 from engine.core.records import EMPTY_OBJECT, Task, TaskHead, TaskLinks, TaskState
 from engine.core.scope import StepScope
@@ -112,7 +112,7 @@ def new_task(
         domain=unset(domain),
         parent_task_id=UNSET,
     )
-    if definition is not None and (task_type not in SYSTEM_TYPES or task_type == "DO_WHILE"):
+    if definition is not None and (in_queue(task_type) or task_type == "DO_WHILE"):
         limits(head, definition)
     links = TaskLinks(
         base_ref=source.base_ref,

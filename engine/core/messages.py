@@ -24,6 +24,20 @@ class StartChild(Struct, kw_only=True):
     priority: int = 0
 
 
+class StartWorkflowBody(Struct, kw_only=True):
+    """`start_workflow`: a START_WORKFLOW task's request; the message's target is the new workflow's id."""
+
+    name: str
+    version: int | None
+    definition: dict[str, Any] | None
+    input: Raw
+    correlation_id: str | None = None
+    task_to_domain: dict[str, str] = {}
+    priority: int = 0
+    created_by: str | None = None
+    idempotency_key: str | None = None
+
+
 class ChildEndedBody(Struct, kw_only=True):
     """`child_ended`."""
 

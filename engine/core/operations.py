@@ -17,7 +17,7 @@ from engine.core.downstream import downstream
 from engine.core.errors import ConflictError, IllegalStateError, InvalidRequestError, NotFoundError
 from engine.core.facts import AllTasksFact, FactsMissingError
 from engine.core.flow import following, new_attempt, place_of, rearm, run_rearmed
-from engine.core.graph import SYSTEM_TYPES, Node
+from engine.core.graph import SYSTEM_TYPES, Node, in_queue
 from engine.core.mapping import want
 from engine.core.records import (
     EMPTY_OBJECT,
@@ -247,7 +247,7 @@ def child_revived(step: Step, task_id: str, child_id: str) -> list[Wanted] | Non
             continue
         elif item.head.task_type in IN_PLACE_TYPES:
             step.revive(item, TaskStatus.IN_PROGRESS, reason_for_incompletion=UNSET)
-        elif item.status in FAILURES and item.head.task_type not in SYSTEM_TYPES:
+        elif item.status in FAILURES and in_queue(item.head.task_type):
             going.append(
                 new_attempt(step, item, delay_seconds=0, delay_ms=0, keep_reason=False, executed=True)
             )
@@ -339,7 +339,7 @@ def _set_going(step: Step, task: Task) -> Task:
         return sub_workflow.launch(step, task, again=True)
     if kind == "WAIT":
         return arm(step, step.revive(task, TaskStatus.IN_PROGRESS, **{**fresh, "start_time": step.now_ms}))
-    if kind in SYSTEM_TYPES:
+    if kind in SYSTEM_TYPES and not in_queue(kind):
         if kind == "DO_WHILE":
             task = step.put(replace(task, head=replace(task.head, iteration=0)), head=True)
         return step.revive(task, TaskStatus.IN_PROGRESS, **{**fresh, "start_time": step.now_ms})

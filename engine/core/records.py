@@ -138,6 +138,14 @@ class LoopState(Struct, kw_only=True):
     open: int
 
 
+class InboxMessage(Struct, kw_only=True):
+    """A message sent to the workflow that no PULL_WORKFLOW_MESSAGES has taken yet; `payload` is JSON."""
+
+    id: str
+    payload: Raw
+    received_ms: int
+
+
 class Header(Struct, kw_only=True):
     """One row per workflow, rewritten by every step and guarded by its version.
 
@@ -186,6 +194,7 @@ class Header(Struct, kw_only=True):
     permissive_failures: dict[str, str] = {}
     unprocessed: list[str] = []  # tasks that ended while the workflow was paused; resume goes on from them
     pending: list[Any] = []  # tasks still to be created by a Continue event
+    inbox: list[InboxMessage] = []  # bounded, see engine/core/tasks/inbox.py
     rate_limit_key: str | None = None  # set while a rate limit of its definition concerns it
     rate_limited: bool = False  # it waits for a slot and has no task yet
 

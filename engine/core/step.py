@@ -24,7 +24,7 @@ from engine.core.facts import (
     TaskFact,
     View,
 )
-from engine.core.graph import SYSTEM_TYPES, Graph, Node, decode_workflow_task
+from engine.core.graph import Graph, Node, decode_workflow_task, in_queue
 from engine.core.model import TaskDef, WorkflowTask
 from engine.core.records import (
     REASON_CHARS_MAX,
@@ -345,10 +345,10 @@ class Step:
         self.queue_put.pop(task.id, None)
         self.timers_set.pop(task.id, None)
         if task.id not in self.new:
-            if task.head.task_type in SYSTEM_TYPES:
-                self.timers_cleared.add(task.id)
-            else:
+            if in_queue(task.head.task_type):
                 self.queue_removed.add(task.id)
+            else:
+                self.timers_cleared.add(task.id)
 
     def timer(self, key: str, kind: str, due_ms: int) -> None:
         self.timers_cleared.discard(key)

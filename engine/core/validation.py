@@ -17,7 +17,7 @@ from engine.core.values import DEPTH_MAX
 
 PRIORITY_MAX = 99
 SCRIPT_LANGUAGES = frozenset({"javascript", "graaljs"})
-EVALUATORS = SCRIPT_LANGUAGES | {"value-param", "python"}
+EVALUATORS = SCRIPT_LANGUAGES | {"value-param"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,7 @@ def validate_workflow_def(
     too_deep = [*_nesting(definition)]
     problems += [Problem("", message) for message in too_deep]
     problems += [Problem("", message) for message in _repeated_references(definition)]
+    problems += [*_refused_evaluators(definition)]
     if not too_deep:
         problems += [Problem("", message) for message in _input_references(definition, context)]
     return _prefixed(problems, path)
@@ -132,6 +133,19 @@ def warnings(
                 found += _unknown_input_references(task, all_known)
             problems += [Problem(f"{list_path}[{at}]", text) for text in found]
     return _prefixed(problems, path)
+
+
+def _refused_evaluators(definition: WorkflowDef) -> Iterator[Problem]:
+    """Upstream needs an extra module for Python; nobody serves it here, so nothing with it could run."""
+    for list_path, tasks in _task_lists(definition.tasks, "tasks"):
+        for at, task in enumerate(tasks):
+            inline = task.input_parameters.get("evaluatorType") if task.type == "INLINE" else None
+            if "python" in (inline, task.evaluator_type if task.type == "SWITCH" else None):
+                text = (
+                    f"evaluatorType python of task {task.task_reference_name} is not served;"
+                    " use javascript, or a worker's task for Python"
+                )
+                yield Problem(f"{list_path}[{at}]", text, "python")
 
 
 def _prefixed(problems: list[Problem], path: str) -> list[Problem]:

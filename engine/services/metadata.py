@@ -13,14 +13,12 @@ from engine.core.model import (
     MalformedBodyError,
     TaskDef,
     WorkflowDef,
-    collect_tasks,
     decode_task_def,
     decode_task_defs,
     decode_workflow_def,
     decode_workflow_defs,
     encode,
 )
-from engine.core.tasks import NOT_SERVED_YET
 from engine.core.validation import Problem, validate_task_def, validate_workflow_def, warnings
 from engine.ports.stores import MetadataStore
 from engine.ports.system import Clock
@@ -130,15 +128,6 @@ class Metadata:
                 js_problem=self._definitions.js_problem,
                 env_names=self._definitions.environment,
             )
-            problems += [
-                Problem(
-                    path=prefix,
-                    message=f"task type {task.type} of task {task.task_reference_name} "
-                    "is not served by this version",
-                )
-                for task in collect_tasks(definition)
-                if task.type in NOT_SERVED_YET
-            ]
         _refuse(problems)
 
     # ------------------------------------------------------------------------------------ tasks

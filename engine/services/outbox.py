@@ -93,6 +93,9 @@ class Outbox:
         match message.kind:
             case "start_child":
                 await self._start_child(target, msgspec.json.decode(message.body, type=m.StartChild))
+            case "start_workflow":
+                body = msgspec.json.decode(message.body, type=m.StartWorkflowBody)
+                await self._start_workflow(target, body)
             case "child_ended":
                 ended = msgspec.json.decode(message.body, type=m.ChildEndedBody)
                 event = ev.ChildEnded(
@@ -150,6 +153,24 @@ class Outbox:
             await self._terminate_child(
                 child_id, m.TerminateChild(reason=reason, parent_task_id=body.parent_task_id)
             )
+
+    async def _start_workflow(self, workflow_id: str, body: m.StartWorkflowBody) -> None:
+        """Start what a START_WORKFLOW task asked for; a repeated message finds it started."""
+        if body.definition is not None:
+            graph: Graph | None = await self._definitions.compile(decode_workflow_def(body.definition))
+        else:
+            graph = await self._definitions.registered(body.name, body.version)
+        if graph is None:  # removed since the task was completed
+            raise NotFoundError(f"No such workflow defined. name={body.name}, version={body.version}")
+        start = ev.Start(
+            input=body.input,
+            correlation_id=body.correlation_id,
+            priority=body.priority,
+            task_to_domain=body.task_to_domain,
+            created_by=body.created_by,
+            idempotency_key=body.idempotency_key,
+        )
+        await self._mailboxes.create(workflow_id, graph, start)
 
     async def _terminate_child(self, child_id: str, body: m.TerminateChild) -> None:
         stored = await self._store.load(child_id)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
-from engine.core.graph import SYSTEM_TYPES
+from engine.core.graph import in_queue
 from engine.core.records import Header, Task
 from engine.core.statuses import (
     TASK_MOVES,
@@ -56,7 +56,7 @@ def check_execution(
     assert header.open == len(open_tasks) + waiting, (
         f"open is {header.open}, not {len(open_tasks)} + {waiting}"
     )
-    workers = {task.id for task in open_tasks if task.head.task_type not in SYSTEM_TYPES}
+    workers = {task.id for task in open_tasks if in_queue(task.head.task_type)}
     assert set(queued) == workers, "the queues are not the scheduled tasks"
     newest = {task.ref: task for task in listed}
     for ref, join in header.joins.items():

@@ -152,6 +152,10 @@ class World:
                 events.append(self.report(task.id, TaskStatus.COMPLETED))
             if task.open and task.head.task_type == "WAIT" and not task.links.wait_until_ms:
                 events.append(self.report(task.id, TaskStatus.COMPLETED))
+            if task.open and task.head.task_type == "EVENT":
+                events.append(self.report(task.id, TaskStatus.COMPLETED))
+            if task.open and task.head.task_type == "PULL_WORKFLOW_MESSAGES":
+                events.append(ev.MessageSent(message_id=f"m{self._serial}", payload=Raw(b'{"v":1}')))
             if (
                 task.open
                 and task.head.task_type == "SUB_WORKFLOW"
@@ -271,7 +275,9 @@ class World:
 
 
 def _script(fact: f.ScriptFact) -> f.ScriptOutcome:
-    """The two scripts the generated definitions use."""
+    """The two scripts the generated definitions use, and any jq program."""
+    if fact.language == "jq":
+        return f.ScriptOutcome(value=[1])
     match = _ITERATION.fullmatch(fact.source)
     if match is None:
         return f.ScriptOutcome(value=1)

@@ -11,9 +11,9 @@ class ScriptCall(Struct, frozen=True, kw_only=True):
     """One evaluation.
 
     Attributes:
-        language: `javascript` or `graaljs` (the same language under two names).
-        source: the value of its last expression is the result.
-        bindings: a JSON object; the script sees a copy of it as `$`.
+        language: `javascript` or `graaljs` (the same language under two names), or `jq`.
+        source: the value of its last expression is the result; a jq program's is the list of its results.
+        bindings: a JSON object; the script sees a copy of it as `$`, a jq program as its input.
     """
 
     language: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 
 from engine.core import facts as f
@@ -53,8 +54,20 @@ class FactLoader:
         task_ids = [fact.task_id for fact in facts if isinstance(fact, f.TaskFact)]
         if task_ids:
             await self.tasks(view, task_ids)
+        await self._run_scripts(view, [fact for fact in facts if isinstance(fact, f.ScriptFact)])
         for fact in facts:
             await self._one(view, fact)
+
+    async def _run_scripts(self, view: f.View, facts: Sequence[f.ScriptFact]) -> None:
+        """Scripts of one pass run side by side: a slow one is waited for once."""
+        calls = [
+            ScriptCall(language=fact.language, source=fact.source, bindings=fact.bindings) for fact in facts
+        ]
+        results = await asyncio.gather(*[self._scripts.run(call) for call in calls])
+        for fact, result in zip(facts, results, strict=True):
+            view.scripts[fact] = f.ScriptOutcome(
+                value=result.value, error=result.error, timed_out=result.timed_out
+            )
 
     async def _one(self, view: f.View, fact: f.Fact) -> None:
         match fact:
@@ -77,13 +90,6 @@ class FactLoader:
                         task.id
                     )  # by seq: the newest stays
                 view.all_known = view.open_known = True
-            case f.ScriptFact(language, source, bindings):
-                result = await self._scripts.run(
-                    ScriptCall(language=language, source=source, bindings=bindings)
-                )
-                view.scripts[fact] = f.ScriptOutcome(
-                    value=result.value, error=result.error, timed_out=result.timed_out
-                )
             case f.DefinitionFact(name, version):
                 view.definitions[fact] = await self._definitions.registered(name, version)
             case f.TaskDefFact(name):

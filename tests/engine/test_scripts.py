@@ -232,3 +232,58 @@ def test_syntax_is_checked_without_running(source: str, problem: str | None) -> 
     found = checker.syntax_problem(source)
 
     assert (found is None) if problem is None else (problem in str(found))
+
+
+@pytest.mark.parametrize(
+    ("program", "results"),
+    [
+        (".x", [1]),
+        (".x, .none", [1, None]),
+        ("empty", []),
+        (".l | sort | map(. * 1.5)", [[1.5, 3, 4.5]]),
+        ('"a\\nb" | ., length', ["a\nb", 3]),
+        ('env | keys - ["LC_CTYPE"]', [[]]),
+    ],
+)
+async def test_a_jq_program_gives_all_its_results(
+    runner: QuickJsRunner, program: str, results: list[Any]
+) -> None:
+    """Whole numbers stay whole, several results come in order, and the server's environment is not seen."""
+    found = await runner.run(call(program, "jq"))
+
+    assert (found.error, found.value) == (None, results)
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        (".[", "syntax error, unexpected end of file"),
+        (".m | .[0]", "Cannot index object with number"),
+        ('import "/etc/hostname" as $x; .', "module not found"),
+        ('error("mine")', "`mine`"),
+    ],
+)
+async def test_a_jq_error_is_one_sentence(runner: QuickJsRunner, program: str, said: str) -> None:
+    """The author reads what jq says, on one line; files are out of reach."""
+    found = await runner.run(call(program, "jq"))
+
+    assert found.error is not None
+    assert said in found.error
+    assert "\n" not in found.error
+    assert not found.timed_out
+
+
+async def test_an_endless_jq_program_dies_at_the_limit_and_others_go_on() -> None:
+    """It costs one slot: scripts in other processes are answered meanwhile, and its place is filled anew."""
+    runner = QuickJsRunner(processes_max=2, time_limit_ms=60_000, kill_grace_ms=QUICK_MS * 3 - 60_000)
+
+    endless = asyncio.ensure_future(runner.run(call("def f: f; f", "jq")))
+    others = [await runner.run(call("$.x")) for _ in range(3)]
+    assert [other.value for other in others] == [1, 1, 1]
+    assert not endless.done()
+    found = await endless
+
+    assert found.timed_out
+    assert (await runner.run(call(".x", "jq"))).value == [1]
+    assert runner.run_sync(call("def f: f; f", "jq")).timed_out
+    await runner.aclose()

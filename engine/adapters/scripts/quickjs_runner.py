@@ -1,9 +1,10 @@
-"""A ScriptRunner on QuickJS in child processes; a script that nothing else stops dies with its process."""
+"""A ScriptRunner on QuickJS and jq in child processes; what nothing else stops dies with its process."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,11 +13,11 @@ import msgspec
 from engine.adapters.scripts import quickjs_worker as worker
 from engine.ports.scripts import ScriptCall, ScriptResult
 
-PROCESSES_MAX = 2
+PROCESSES_MAX = 4  # a few endless scripts must not keep the others waiting
 KILL_GRACE_MS = 500  # QuickJS stops itself at the limit, nearly always
 ANSWER_BYTES_MAX = 256 * 1024 * 1024
 _CLOSED = "Error evaluating the script `the script runner is closed`"
-_DIED = "Error evaluating the script `the process that ran it ended`"
+_DIED = "Error evaluating the script `the process that ran it ended; it may have taken too much memory`"
 
 
 class QuickJsRunner:
@@ -45,7 +46,7 @@ class QuickJsRunner:
         refusal = _refusal(call)
         if refusal is not None:
             return refusal
-        request = worker.frame((call.source, msgspec.Raw(call.bindings)))
+        request = _request(call)
         async with self._free:
             # A child may have been ended from outside since it last answered; a script has no effects, so
             # it can simply be run again.
@@ -83,6 +84,8 @@ class QuickJsRunner:
         refusal = _refusal(call)
         if refusal is not None:
             return refusal
+        if call.language not in worker.JAVASCRIPT:
+            return self._run_apart(call)
         interpreter = worker.Interpreter(self._time_limit_ms)
         try:
             return _result(worker.evaluate(call.source, call.bindings.decode(), interpreter))
@@ -90,6 +93,24 @@ class QuickJsRunner:
             return ScriptResult(
                 error="Error evaluating the script `SyntaxError: its input is not valid JSON`"
             )
+
+    def _run_apart(self, call: ScriptCall) -> ScriptResult:
+        """One child for one program: nothing in this process could end it."""
+        try:
+            done = subprocess.run(
+                _command(self._time_limit_ms),
+                input=_request(call),
+                stdout=subprocess.PIPE,
+                env={},
+                timeout=self._kill_after_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return ScriptResult(error=worker.timeout_text(self._time_limit_ms), timed_out=True)
+        answer = done.stdout[worker.LENGTH.size :]
+        return (
+            _result(msgspec.json.decode(answer, type=worker.Outcome)) if answer else ScriptResult(error=_DIED)
+        )
 
     def syntax_problem(self, source: str) -> str | None:
         """Read a script without running it; see `ScriptRunner.syntax_problem`."""
@@ -114,13 +135,20 @@ def _result(outcome: worker.Outcome) -> ScriptResult:
     return ScriptResult(value=value, error=error, timed_out=timed_out)
 
 
+def _request(call: ScriptCall) -> bytes:
+    return worker.frame((call.language, call.source, msgspec.Raw(call.bindings)))
+
+
+def _command(time_limit_ms: int) -> list[str]:
+    return [sys.executable, str(Path(worker.__file__)), str(time_limit_ms)]
+
+
 async def _start(time_limit_ms: int) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(Path(worker.__file__)),
-        str(time_limit_ms),
+        *_command(time_limit_ms),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
+        env={},  # a server's environment holds its secrets, and jq can read it
         start_new_session=True,
     )
 

@@ -1,11 +1,14 @@
-"""Evaluates JavaScript with QuickJS; as a program, a child process that answers on its standard streams.
+"""Evaluates JavaScript with QuickJS and jq programs with jq; as a program, a child process.
 
-A frame is four bytes of length and a JSON document: `[source, bindings]` in, `[value, error, timed out]`
-out. The module imports nothing of the engine, so that the child starts fast.
+It answers on its standard streams. A frame is four bytes of length and a JSON document:
+`[language, source, bindings]` in, `[value, error, timed out]` out. The module imports nothing of the engine,
+so that the child starts fast.
 """
 
+import functools
 import math
 import re
+import resource
 import signal
 import struct
 import sys
@@ -13,6 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
+import jq  # type: ignore[import-not-found]  # a C extension without stubs
 import msgspec
 import quickjs
 
@@ -20,12 +24,16 @@ TIME_LIMIT_MS = 4_000
 MEMORY_LIMIT_BYTES = 64 * 1024 * 1024
 STACK_LIMIT_BYTES = 512 * 1024  # well inside the 8 MB a thread has
 EARLY_FACTOR = 64  # more threads than processors of a large machine
-LANGUAGES = frozenset({"javascript", "graaljs"})
+JAVASCRIPT = frozenset({"javascript", "graaljs"})
+LANGUAGES = JAVASCRIPT | {"jq"}
+PROCESS_BYTES_MAX = 512 * 1024 * 1024  # jq has no limit of its own; a program that needs more dies with it
+JQ_PROGRAMS_KEPT_MAX = 64
 LENGTH = struct.Struct(">I")
 
 Outcome = tuple[Any, str | None, bool]
 
 _PLACE = re.compile(r"<input>:(\d+)")
+_JQ_COUNT = re.compile(r"jq: \d+ compile errors?")
 _OUT_OF_MEMORY = "null"  # QuickJS has no memory left to make an error object with
 _EXACT_INT_MAX = 2**53
 
@@ -74,6 +82,33 @@ def evaluate(
         return None, _worded("TypeError: the result cannot be written as JSON"), False
 
 
+def evaluate_jq(source: str, bindings: str) -> Outcome:
+    """Run a jq program over a JSON document; the value is the list of its results.
+
+    Nothing here ends a program that runs for ever, or keeps it from what the process may read: only for
+    processes without an environment, whose parent ends them.
+    """
+    try:
+        answer: str = _jq_program(source).input_text(bindings).text()
+        return msgspec.json.decode("[" + answer.replace("\n", ",") + "]"), None, False
+    except (ValueError, StopIteration) as error:
+        return None, _jq_worded(str(error)), False
+    except MemoryError:
+        return None, _jq_worded(f"the program needs more than {PROCESS_BYTES_MAX // 2**20} MB"), False
+
+
+@functools.lru_cache(maxsize=JQ_PROGRAMS_KEPT_MAX)
+def _jq_program(source: str) -> Any:
+    return jq.compile(source)
+
+
+def _jq_worded(text: str) -> str:
+    """One sentence out of jq's lines, which point at places with carets."""
+    said = [line.strip() for line in text.splitlines()]
+    said = [line for line in said if line and line.strip("^") and not _JQ_COUNT.fullmatch(line)]
+    return f"Error evaluating the jq program `{'; '.join(said)}`"
+
+
 def timeout_text(time_limit_ms: int) -> str:
     """Word a timeout as clients know it."""
     return f"Script not evaluated within {time_limit_ms / 1000:g} seconds, interrupted."
@@ -94,13 +129,16 @@ def syntax_problem(source: str) -> str | None:
 
 def serve(requests: BinaryIO, answers: BinaryIO, time_limit_ms: int) -> None:
     """Answer requests until the input ends; the next interpreter is made while nobody waits."""
-    decode = msgspec.json.Decoder(tuple[str, msgspec.Raw]).decode
+    decode = msgspec.json.Decoder(tuple[str, str, msgspec.Raw]).decode
     interpreter = Interpreter(time_limit_ms)
     while (head := requests.read(LENGTH.size)) and len(head) == LENGTH.size:
         body = requests.read(LENGTH.unpack(head)[0])
         try:
-            source, bindings = decode(body)
-            outcome = evaluate(source, bytes(bindings).decode(), interpreter)
+            language, source, bindings = decode(body)
+            if language == "jq":
+                outcome = evaluate_jq(source, bytes(bindings).decode())
+            else:
+                outcome = evaluate(source, bytes(bindings).decode(), interpreter)
         except ValueError:
             outcome = (None, _worded("SyntaxError: the script or its input is not valid JSON"), False)
         answers.write(frame(outcome))
@@ -141,9 +179,17 @@ def _worded(text: str) -> str:
     return f"Error evaluating the script `{message}`{at_line}"
 
 
+def confine() -> None:
+    """Let the process open nothing any more, leave no core file, and take no more memory than it may."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (PROCESS_BYTES_MAX, PROCESS_BYTES_MAX))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
+
+
 def main() -> None:
     # The parent ends this process by closing its input; a Ctrl-C is the parent's to handle.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    confine()
     serve(sys.stdin.buffer, sys.stdout.buffer, int(sys.argv[1]))
 
 

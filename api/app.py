@@ -11,7 +11,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import JSONResponse
 
 from api.bodies import BODY_BYTES_MAX, Receive, Scope, header
-from api.conductor import bulk, metadata, openapi, tasks, workflows
+from api.conductor import bulk, metadata, openapi, scheduler, tasks, workflows
 from api.errors import Handler, install, log_failure
 from api.hot import Answer, HotRoutes
 from api.ops import routes as ops
@@ -126,7 +126,15 @@ def create_app(
     app.state.body_bytes_max = body_bytes_max
     app.state.shipped_workflows = shipped_workflows
     app.state.storage_writable = storage_writable
-    for router in (*routers, ops.router, tasks.router, bulk.router, workflows.router, metadata.router):
+    for router in (
+        *routers,
+        ops.router,
+        tasks.router,
+        bulk.router,
+        workflows.router,
+        metadata.router,
+        scheduler.router,
+    ):
         app.include_router(router)
     install(app, product_prefixes=product_prefixes, product=exception_handlers or {})
     app.openapi = _cached(lambda: openapi.document(app, product_prefixes))  # type: ignore[method-assign]  # FastAPI's documented way to extend the description

@@ -12,12 +12,14 @@ from fastapi.openapi.utils import get_openapi
 from api.conductor import shapes
 from api.errors import ErrorResponse, below
 from engine.core.model import TaskDef, WorkflowDef
+from engine.core.schedules import WorkflowSchedule
 
 _REF = "#/components/schemas/"
 _DOCUMENTED: tuple[type, ...] = (
     ErrorResponse,
     TaskDef,
     WorkflowDef,
+    WorkflowSchedule,
     *(
         kind
         for kind in vars(shapes).values()

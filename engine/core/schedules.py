@@ -35,7 +35,7 @@ class CronEntry(Struct, kw_only=True, rename="camel"):
     zone_id: str | None = None
 
 
-class Schedule(Struct, kw_only=True, rename="camel"):
+class WorkflowSchedule(Struct, kw_only=True, rename="camel"):
     """The wire's WorkflowSchedule; times are Unix milliseconds.
 
     Attributes:
@@ -83,10 +83,10 @@ class Due(Struct, kw_only=True, frozen=True):
     next: Slot | None
 
 
-_decoder = msgspec.json.Decoder(Schedule)
+_decoder = msgspec.json.Decoder(WorkflowSchedule)
 
 
-def decode_schedule(body: bytes) -> Schedule:
+def decode_schedule(body: bytes) -> WorkflowSchedule:
     """Read a schedule; explicit nulls mean nothing was said.
 
     Raises:
@@ -96,17 +96,17 @@ def decode_schedule(body: bytes) -> Schedule:
         given = msgspec.json.decode(body)
         if isinstance(given, dict):
             given = {key: value for key, value in given.items() if value is not None}
-        return msgspec.convert(given, Schedule)
+        return msgspec.convert(given, WorkflowSchedule)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise MalformedBodyError(f"The schedule does not fit: {error}") from error
 
 
-def stored_schedule(body: bytes) -> Schedule:
+def stored_schedule(body: bytes) -> WorkflowSchedule:
     """Read back what was stored."""
     return _decoder.decode(body)
 
 
-def check_schedule(schedule: Schedule) -> Schedule:
+def check_schedule(schedule: WorkflowSchedule) -> WorkflowSchedule:
     """Give the schedule, its zone filled in.
 
     Raises:
@@ -135,7 +135,7 @@ def check_schedule(schedule: Schedule) -> Schedule:
     return schedule
 
 
-def crons_of(schedule: Schedule) -> list[tuple[str, str]]:
+def crons_of(schedule: WorkflowSchedule) -> list[tuple[str, str]]:
     """Every (expression, zone): those of `cronSchedules` when there are any, else the one of the schedule."""
     default = schedule.zone_id or "UTC"
     if schedule.cron_schedules:
@@ -173,7 +173,7 @@ def find_zone(name: str) -> tzinfo:
         ) from error
 
 
-def next_slot(schedule: Schedule, after_ms: int) -> Slot | None:
+def next_slot(schedule: WorkflowSchedule, after_ms: int) -> Slot | None:
     """The first time after an instant, within the schedule's start and end."""
     start_ms, end_ms = schedule.schedule_start_time or 0, schedule.schedule_end_time or 0
     after_ms = max(after_ms, start_ms - 1)
@@ -186,7 +186,7 @@ def next_slot(schedule: Schedule, after_ms: int) -> Slot | None:
     return None if first is None or (end_ms and first.at_ms > end_ms) else first
 
 
-def due(schedule: Schedule, now_ms: int) -> Due:
+def due(schedule: WorkflowSchedule, now_ms: int) -> Due:
     """Which of a schedule's times are to be run now.
 
     Catch-up runs every one that has passed, the oldest first. Without it only the newest runs, and only if it
@@ -210,7 +210,7 @@ def next_times(
     expression: str, *, zone: str, now_ms: int, start_ms: int | None, end_ms: int | None, limit: int
 ) -> list[int]:
     """The next times of one cron expression, Unix milliseconds. Raises InvalidRequestError."""
-    schedule = Schedule(
+    schedule = WorkflowSchedule(
         cron_expression=expression,
         zone_id=zone,
         schedule_start_time=start_ms,
@@ -230,7 +230,7 @@ def execution_id(schedule_name: str, at_ms: int) -> str:
     return name_uuid(f"schedule execution\n{schedule_name}\n{at_ms}")
 
 
-def workflow_id_of(schedule: Schedule, at_ms: int) -> str:
+def workflow_id_of(schedule: WorkflowSchedule, at_ms: int) -> str:
     """The id of the workflow that one time starts. A schedule made anew under an old name starts its own."""
     return name_uuid(f"scheduled workflow\n{schedule.name}\n{schedule.create_time or 0}\n{at_ms}")
 
@@ -247,7 +247,7 @@ def scheduled_input(given: Any, schedule_name: str, slot: Slot, now_ms: int) -> 
     }
 
 
-def wire(schedule: Schedule) -> dict[str, Any]:
+def wire(schedule: WorkflowSchedule) -> dict[str, Any]:
     """The schedule as clients see it: without nulls, tags apart."""
     shown: dict[str, Any] = msgspec.to_builtins(schedule)
     return {key: value for key, value in shown.items() if value is not None and key != "tags"}

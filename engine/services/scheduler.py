@@ -20,8 +20,8 @@ from engine.core.errors import EngineError, NotFoundError, RefusedError, Version
 from engine.core.model import MalformedBodyError
 from engine.core.schedules import (
     Due,
-    Schedule,
     Slot,
+    WorkflowSchedule,
     check_schedule,
     due,
     execution_id,
@@ -48,6 +48,8 @@ ATTEMPTS_MAX = 20
 """Times a change is tried anew when another server changed the same schedule."""
 SEPARATOR = "\x1f"
 
+Change = Callable[[WorkflowSchedule], WorkflowSchedule]
+
 
 class ScheduleRun(Struct, kw_only=True, rename="camel", omit_defaults=True):
     """The wire's WorkflowScheduleExecution: one time of a schedule. State: EXECUTED or FAILED."""
@@ -73,7 +75,7 @@ class Scheduler:
         self._clock = clock
         self._cache = CachedDocuments(documents, KIND, lambda found: stored_schedule(found.body), clock)
         self._next: dict[str, int] = {}  # newer than the cache: schedules that moved on since it was read
-        self._seen: Mapping[str, Schedule] | None = None
+        self._seen: Mapping[str, WorkflowSchedule] | None = None
         self._looked_ms = 0
         self._earlier: Callable[[int], None] = lambda _: None
 
@@ -82,7 +84,7 @@ class Scheduler:
         self._earlier = hook
 
     # ------------------------------------------------------------------------------------ definitions
-    async def save(self, schedule: Schedule) -> Schedule:
+    async def save(self, schedule: WorkflowSchedule) -> WorkflowSchedule:
         """Create or replace a schedule; gives it as stored.
 
         Raises:
@@ -91,7 +93,7 @@ class Scheduler:
         schedule = check_schedule(schedule)
         now_ms = self._clock.now_ms()
 
-        def change(before: Schedule | None) -> Schedule:
+        def change(before: WorkflowSchedule | None) -> WorkflowSchedule:
             created = (before.create_time if before is not None else None) or now_ms
             tags = schedule.tags or (before.tags if before is not None else msgspec.UNSET)
             return _rescheduled(
@@ -100,14 +102,14 @@ class Scheduler:
 
         return await self._change(schedule.name, change)
 
-    async def schedule(self, name: str) -> Schedule:
+    async def schedule(self, name: str) -> WorkflowSchedule:
         """Raises NotFoundError."""
         found = await self._documents.get(KIND, name)
         if found is None:
             raise NotFoundError(f"Schedule '{name}' not found")
         return stored_schedule(found.body)
 
-    async def schedules(self, workflow_name: str | None = None) -> list[Schedule]:
+    async def schedules(self, workflow_name: str | None = None) -> list[WorkflowSchedule]:
         """All by name, or those that start one workflow."""
         stored = [stored_schedule(found.body) for found in await self._documents.list(KIND)]
         return [one for one in stored if workflow_name is None or workflow_of(one) == workflow_name]
@@ -150,17 +152,25 @@ class Scheduler:
     async def resume_all(self) -> None:
         """Let schedules fire again; what was missed meanwhile follows the rule of catch-up."""
         await self._documents.delete(SWITCH_KIND, "paused")
+        await self.look_again()
+
+    async def look_again(self) -> None:
+        """Read every schedule again, on every server."""
+        await self._cache.changed()
+        self._looked_ms = 0
         self._earlier(self._clock.now_ms())
 
-    async def _change_existing(self, name: str, change: Callable[[Schedule], Schedule]) -> None:
-        def changed(before: Schedule | None) -> Schedule:
+    async def _change_existing(self, name: str, change: Change) -> None:
+        def changed(before: WorkflowSchedule | None) -> WorkflowSchedule:
             if before is None:
                 raise NotFoundError(f"Schedule '{name}' not found")
             return replace(change(before), updated_time=self._clock.now_ms())
 
         await self._change(name, changed)
 
-    async def _change(self, name: str, change: Callable[[Schedule | None], Schedule]) -> Schedule:
+    async def _change(
+        self, name: str, change: Callable[[WorkflowSchedule | None], WorkflowSchedule]
+    ) -> WorkflowSchedule:
         """Write what `change` makes of the stored schedule; again, when another server wrote meanwhile."""
         for _ in range(ATTEMPTS_MAX):
             found = await self._documents.get(KIND, name)
@@ -173,7 +183,7 @@ class Scheduler:
                 return changed
         raise VersionConflictError(f"schedule '{name}' is being changed by others; try again")
 
-    async def _put(self, name: str, schedule: Schedule, expect: int) -> bool:
+    async def _put(self, name: str, schedule: WorkflowSchedule, expect: int) -> bool:
         body = msgspec.json.encode(schedule)
         return await self._documents.put(KIND, name, body, at_ms=self._clock.now_ms(), expect=expect) > 0
 
@@ -203,7 +213,7 @@ class Scheduler:
         ]
         return min([*pending, self._looked_ms + LOOK_EVERY_MS])
 
-    def _due_ms(self, name: str, schedule: Schedule) -> int | None:
+    def _due_ms(self, name: str, schedule: WorkflowSchedule) -> int | None:
         if name in self._next:
             return self._next[name] or None
         return None if schedule.paused else schedule.next_run_time or None
@@ -224,7 +234,7 @@ class Scheduler:
             log.warning("schedule_not_fired", schedule=name, error=str(error))
             self._next[name] = self._clock.now_ms() + RETRY_MS
 
-    async def _advance(self, found: Document, schedule: Schedule, pass_: Due) -> None:
+    async def _advance(self, found: Document, schedule: WorkflowSchedule, pass_: Due) -> None:
         if schedule.paused:
             self._next[found.name] = 0
             return
@@ -235,7 +245,7 @@ class Scheduler:
             next_ms = self._clock.now_ms()
         self._next[found.name] = next_ms
 
-    async def _run(self, schedule: Schedule, slot: Slot) -> None:
+    async def _run(self, schedule: WorkflowSchedule, slot: Slot) -> None:
         """Start one time's workflow and record it. Raises StoreError: nothing is known then; do it again."""
         now_ms = self._clock.now_ms()
         request = schedule.start_workflow_request or {}
@@ -272,11 +282,11 @@ class Scheduler:
         return sorted(decoded, key=lambda run: (run.execution_time, run.scheduled_time), reverse=True)
 
 
-def workflow_of(schedule: Schedule) -> str:
+def workflow_of(schedule: WorkflowSchedule) -> str:
     return str((schedule.start_workflow_request or {}).get("name", ""))
 
 
-def _rescheduled(schedule: Schedule, now_ms: int) -> Schedule:
+def _rescheduled(schedule: WorkflowSchedule, now_ms: int) -> WorkflowSchedule:
     """With its next time from now on."""
     slot = next_slot(schedule, now_ms)
     return replace(schedule, next_run_time=msgspec.UNSET if slot is None else slot.at_ms)

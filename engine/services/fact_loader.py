@@ -33,6 +33,11 @@ class FactLoader:
         view.graph = await self._definitions.frozen(stored.header.definition_hash)
         return True
 
+    async def current(self, view: f.View) -> bool:
+        """Whether the view is at the version that the store has."""
+        stored = await self._store.load(view.workflow_id)
+        return stored is not None and stored.row_version == view.row_version
+
     async def tasks(self, view: f.View, task_ids: Sequence[str]) -> None:
         """Load tasks by id; those of other workflows and unknown ones are left out."""
         for task in (await self._store.tasks_by_id(task_ids)).values():

@@ -182,9 +182,20 @@ class Mailboxes:
     async def _decided(self, resident: _Resident, stamped: list[ev.Stamped]) -> Decision:
         view = resident.view
         for _ in range(ATTEMPTS_MAX):
-            await self._prepare(view, stamped)
-            decision = await self._decide(view, stamped)
+            remembered = view.header is not None
+            try:
+                await self._prepare(view, stamped)
+                decision = await self._decide(view, stamped)
+            except InvariantError:
+                if remembered and not await self._loader.current(view):
+                    view = self._reset(resident)
+                    continue
+                raise
             if decision.delta is None:
+                if remembered and not await self._loader.current(view):
+                    # Nothing to do, or refused, but by a state that another server has changed since.
+                    view = self._reset(resident)
+                    continue
                 return decision
             result = await self._committer.write(decision.delta)
             if isinstance(result, OutcomeUnknownError) and await self._landed(decision.delta):

@@ -88,6 +88,33 @@ async def test_a_second_server_finds_the_conflict_and_decides_again(reopen: Reop
     assert two.engine.mailboxes.conflicts == 1
 
 
+async def test_an_event_about_what_another_server_did_is_not_lost(reopen: Reopen) -> None:
+    """The server that has an older state in memory reads again before it says that nothing is to be done."""
+    one, two = reopen(), reopen()
+    await one.register(task("a"), task("b"))
+    workflow_id = await two.start()
+    [a] = await one.poll("a")
+    await one.report(a)
+    [b] = await one.poll("b")
+
+    outcome = await two.report(b)
+
+    assert outcome.ended
+    assert (await one.workflow(workflow_id))["status"] == "COMPLETED"
+
+
+async def test_an_operation_after_what_another_server_did_is_judged_by_it(reopen: Reopen) -> None:
+    """A refusal, too, is given on the state that the store has, not on the one in memory."""
+    one, two = reopen(), reopen()
+    await one.register(task("a"))
+    workflow_id = await two.start()
+    await one.engine.executions.terminate(workflow_id, "enough")
+
+    await two.engine.executions.retry(workflow_id)
+
+    assert (await one.workflow(workflow_id))["status"] == "RUNNING"
+
+
 # ------------------------------------------------------------------------------------ failing stores
 @pytest.mark.parametrize("fault", ["lost", "written"])
 async def test_an_unknown_outcome_is_read_back(farm: Farm, fault: Any) -> None:

@@ -15,8 +15,9 @@ from engine.adapters.scripts.quickjs_runner import QuickJsRunner
 from engine.adapters.sql.sqlite import SqliteExecutionStore, SqliteMetadataStore
 from engine.adapters.sql.sqlite_documents import SqliteDocumentStore
 from engine.adapters.system.real import SystemChance, SystemClock
-from engine.core.errors import InvalidRequestError
+from engine.core.errors import InvalidRequestError, StoreError
 from engine.core.facts import View
+from engine.core.idempotency import strategy_of
 from engine.core.records import Delta
 from engine.ports.documents import DocumentStore
 from engine.ports.scripts import ScriptRunner
@@ -28,8 +29,10 @@ from engine.services.due_loop import DueLoop
 from engine.services.executions import Executions
 from engine.services.fact_loader import FactLoader
 from engine.services.feed import Change, Feed
+from engine.services.idempotency import KeyedStarts
 from engine.services.mailboxes import Mailboxes
 from engine.services.metadata import Metadata
+from engine.services.options import Options
 from engine.services.outbox import Outbox
 from engine.services.queues import Queues
 from engine.services.scheduler import Scheduler
@@ -61,7 +64,9 @@ class Engine:
         clock: Clock,
         chance: Chance,
         environment: Mapping[str, str],
+        options: Options | None = None,
     ) -> None:
+        options = options or Options()
         self.store = store
         self.documents = documents
         self.scripts = scripts
@@ -78,6 +83,7 @@ class Engine:
         self.outbox = Outbox(store, self.committer, self.mailboxes, self.definitions)
         self.timers = Timers(store, self.mailboxes, clock, lambda task_id: self.queues.extend(task_id, None))
         self.queues.wire_up(self.committer, self.mailboxes.graph_of, self.timers.note)
+        self.keyed = KeyedStarts(store, documents, mailboxes=self.mailboxes, clock=clock)
         self.executions = Executions(
             store,
             self.definitions,
@@ -87,6 +93,8 @@ class Engine:
             feed=self.feed,
             clock=clock,
             chance=chance,
+            keyed=self.keyed,
+            key_strategy=options.key_strategy,
         )
         self.mailboxes.on_commit(self._committed)
         self.scheduler = Scheduler(documents, self.executions, clock)
@@ -128,6 +136,8 @@ class Engine:
         while True:
             try:
                 await self.outbox.sweep()
+            except StoreError as error:
+                log.warning("outbox_not_swept", error=str(error))
             except Exception:  # logged; the next sweep tries again
                 log.exception("outbox_sweep_failed")
             await asyncio.sleep(SWEEP_EVERY_S)
@@ -169,12 +179,19 @@ async def open_engine(
         clock=clock or SystemClock(),
         chance=chance or SystemChance(),
         environment=settings.environment(),
+        options=_options(settings),
     )
     renewed = await engine.timers.forgive_outage()
     if renewed:
         log.info("leases_renewed", count=renewed)
     engine.start()
     return engine
+
+
+def _options(settings: EngineSettings) -> Options:
+    return Options(
+        key_strategy=strategy_of(settings.idempotency_strategy), fixed_secrets=settings.fixed_secrets()
+    )
 
 
 def _stores(settings: EngineSettings) -> tuple[ExecutionStore, MetadataStore, DocumentStore]:

@@ -30,6 +30,11 @@ class EngineSettings(BaseSettings):
         description="Names of environment variables that expressions such as ${HOME} may read, separated by "
         "commas. Others stay unseen, since a server's environment holds its secrets.",
     )
+    idempotency_strategy: Literal["", "FAIL", "RETURN_EXISTING", "FAIL_ON_RUNNING"] = Field(
+        "",
+        description="What a start with an idempotencyKey and no idempotencyStrategy means. Empty: the key is kept "
+        "and nothing more, as on a Conductor server.",
+    )
 
     def environment(self) -> dict[str, str]:
         """What expressions may read: the names above, and CONDUCTOR_ENV_X as `workflow.env.X`."""
@@ -40,5 +45,12 @@ class EngineSettings(BaseSettings):
                 found[f"workflow.env.{name.removeprefix(STORED_PREFIX)}"] = value
         return found
 
+    @staticmethod
+    def fixed_secrets() -> dict[str, str]:
+        """Secrets given with the process: CONDUCTOR_SECRET_X is `workflow.secrets.X`."""
+        found = {name: value for name, value in os.environ.items() if name.startswith(SECRET_PREFIX)}
+        return {name.removeprefix(SECRET_PREFIX): value for name, value in found.items()}
+
 
 STORED_PREFIX = "CONDUCTOR_ENV_"
+SECRET_PREFIX = "CONDUCTOR_SECRET_"

@@ -11,6 +11,7 @@ from engine.core import events as ev
 from engine.core.errors import InvalidRequestError, NotFoundError
 from engine.core.facts import IdStream
 from engine.core.graph import Graph
+from engine.core.idempotency import Strategy, strategy_of
 from engine.core.model import MalformedBodyError, decode_workflow_def
 from engine.core.records import EMPTY_OBJECT, Delta, Task
 from engine.core.statuses import WORKFLOW_OPEN, TaskStatus
@@ -20,6 +21,7 @@ from engine.ports.system import Chance, Clock
 from engine.services.committer import Committer, raise_failure
 from engine.services.definitions import Definitions
 from engine.services.feed import Change, Feed
+from engine.services.idempotency import KeyedStarts
 from engine.services.mailboxes import Mailboxes
 from engine.services.metadata import INVALID
 from engine.services.queues import Queues
@@ -91,8 +93,12 @@ class Executions(Reading):
         feed: Feed,
         clock: Clock,
         chance: Chance,
+        keyed: KeyedStarts,
+        key_strategy: Strategy | None = None,
     ) -> None:
         super().__init__(store, definitions)
+        self._keyed = keyed
+        self._key_strategy = key_strategy
         self._mailboxes = mailboxes
         self._committer = committer
         self._queues = queues
@@ -112,7 +118,8 @@ class Executions(Reading):
             event: name of the event that starts it.
 
         Raises:
-            NotFoundError: no such definition. InvalidRequestError: bad request.
+            NotFoundError: no such definition. InvalidRequestError: bad request. ConflictError: the
+                idempotency key is taken.
         """
         if not request.name:
             raise _invalid("startWorkflow.arg0.name", "Workflow name cannot be null or empty")
@@ -125,7 +132,6 @@ class Executions(Reading):
         graph = await self._graph_to_start(request)
         if request.input is None and not request.external_input_payload_storage_path:
             raise InvalidRequestError("NULL input passed when starting workflow")
-        workflow_id = workflow_id or IdStream(self._chance.seed(), self._clock.now_ms()).uuid()
         start = ev.Start(
             input=Raw(msgspec.json.encode(request.input)) if request.input else EMPTY_OBJECT,
             correlation_id=request.correlation_id,
@@ -135,6 +141,11 @@ class Executions(Reading):
             created_by=request.created_by,
             idempotency_key=request.idempotency_key,
         )
+        strategy = strategy_of(request.idempotency_strategy) or self._key_strategy
+        if request.idempotency_key and strategy is not None:
+            found, _ = await self._keyed.start(graph, start, key=request.idempotency_key, strategy=strategy)
+            return found
+        workflow_id = workflow_id or IdStream(self._chance.seed(), self._clock.now_ms()).uuid()
         await self._mailboxes.create(workflow_id, graph, start)
         return workflow_id
 

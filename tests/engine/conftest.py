@@ -15,10 +15,13 @@ from engine.adapters.memory.documents import MemoryDocumentStore
 from engine.adapters.memory.store import MemoryExecutionStore, MemoryMetadataStore
 from engine.adapters.scripts.quickjs_runner import QuickJsRunner
 from engine.adapters.sql.sqlite import SqliteExecutionStore, SqliteMetadataStore
+from engine.adapters.sql.sqlite_documents import SqliteDocumentStore
 from engine.bootstrap import Engine
 from engine.core.model import TaskDef, encode
+from engine.ports.documents import DocumentStore
 from engine.ports.stores import ExecutionStore, MetadataStore
 from engine.services.executions import StartRequest, TaskUpdate, UpdateOutcome
+from engine.services.options import Options
 from engine.testing.services import FaultyStore, ManualClock, SeededChance
 from engine.testing.story import Definition
 
@@ -26,17 +29,27 @@ from engine.testing.story import Definition
 class Farm:
     """An engine, its clock and its store, with the few verbs a worker and a client have."""
 
-    def __init__(self, store: ExecutionStore, metadata: MetadataStore, clock: ManualClock, seed: int) -> None:
+    def __init__(
+        self,
+        store: ExecutionStore,
+        metadata: MetadataStore,
+        documents: DocumentStore,
+        *,
+        clock: ManualClock,
+        seed: int,
+        options: Options | None = None,
+    ) -> None:
         self.store = FaultyStore(store)
         self.clock = clock
         self.engine = Engine(
             cast("ExecutionStore", self.store),
             metadata,
-            MemoryDocumentStore(),
+            documents,
             scripts=QuickJsRunner(),
             clock=clock,
             chance=SeededChance(seed),
             environment={},
+            options=options,
         )
 
     async def register(self, *tasks: Definition, defs: list[TaskDef] | None = None, **members: Any) -> None:
@@ -82,22 +95,24 @@ class Farm:
             await self.engine.committer.idle()
 
 
-Reopen = Callable[[], Farm]
+Reopen = Callable[..., Farm]
 
 
 @pytest.fixture(params=["memory", "sqlite"])
 async def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Reopen]:
     """Open another engine over the same store: a second server, or the first after a crash."""
     clock = ManualClock()
-    shared = (MemoryExecutionStore(), MemoryMetadataStore())
+    shared = (MemoryExecutionStore(), MemoryMetadataStore(), MemoryDocumentStore())
     farms: list[Farm] = []
 
-    def open_one() -> Farm:
+    def open_one(options: Options | None = None) -> Farm:
+        seed = len(farms) + 1
         if request.param == "memory":
-            farm = Farm(*shared, clock, seed=len(farms) + 1)
+            farm = Farm(*shared, clock=clock, seed=seed, options=options)
         else:
             store = SqliteExecutionStore(str(tmp_path / "engine.db"), "NORMAL")
-            farm = Farm(store, SqliteMetadataStore(store.database), clock, seed=len(farms) + 1)
+            others = SqliteMetadataStore(store.database), SqliteDocumentStore(store.database)
+            farm = Farm(store, *others, clock=clock, seed=seed, options=options)
         farms.append(farm)
         return farm
 

@@ -1,0 +1,21 @@
+"""What settings say about the meaning of requests; every member has the default of a plain engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from engine.core.idempotency import Strategy
+
+
+class Options(Struct, kw_only=True, frozen=True):
+    """Options of an engine.
+
+    Attributes:
+        key_strategy: what a start with an idempotency key and no strategy means; None: the key is only kept.
+        fixed_secrets: secrets that the operator gave with the process, by name.
+    """
+
+    key_strategy: Strategy | None = None
+    fixed_secrets: Mapping[str, str] = {}

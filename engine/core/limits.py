@@ -10,11 +10,15 @@ are of one definition.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Generic, TypeVar
 
 from msgspec import Struct
 
 from engine.core.model import TaskDef
+
+T = TypeVar("T")
 
 PARTITIONS_MAX = 256
 """Partitions of one queue; each is looked at by a poll that finds nothing in those before it."""
@@ -73,3 +77,42 @@ def lane_of(
         by = task_id if not definition.partition_by else key(definition.partition_by)
         lane += f"#{zlib.crc32(by.encode()) % count:03}"
     return lane
+
+
+def window_opens_ms(deliveries: Iterable[tuple[int, int]], limit: TaskLimit) -> int:
+    """When the next delivery may be made by the rate alone; 0 = at any time.
+
+    Args:
+        deliveries: (at_ms, tasks) within the window, newest first.
+        limit: with `deliveries_max`.
+    """
+    made = 0
+    for at_ms, tasks in deliveries:
+        made += tasks
+        if made >= limit.deliveries_max:
+            return at_ms + limit.window_ms
+    return 0
+
+
+class Turns(Generic[T]):
+    """Lanes of one priority giving their entries in turn.
+
+    Args:
+        lanes: (definition name, entries in order) of each lane, in order of turns.
+        room: whether one more task of a definition may go; asked before each entry.
+    """
+
+    def __init__(self, lanes: Iterable[tuple[str, Iterator[T]]], room: Callable[[str], bool]) -> None:
+        self._lanes = deque(lanes)
+        self._room = room
+
+    def take(self, count: int) -> Iterator[tuple[str, T]]:
+        """Up to `count` entries with their definition names."""
+        taken = 0
+        while self._lanes and taken < count:
+            def_name, entries = lane = self._lanes.popleft()
+            entry = next(entries, None)
+            if entry is not None and self._room(def_name):
+                taken += 1
+                yield def_name, entry
+                self._lanes.append(lane)

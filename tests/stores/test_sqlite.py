@@ -21,7 +21,8 @@ from engine.adapters.sql.sqlite import SqliteExecutionStore
 from engine.adapters.sql.sqlite_connection import SqliteDatabase
 from engine.adapters.sql.tables import METADATA
 from engine.core.errors import StoreError, StoreFullError, VersionConflictError
-from engine.core.records import Timer
+from engine.core.limits import TaskLimit
+from engine.core.records import Lease, Slot, Timer
 from engine.core.search import SearchQuery
 from engine.ports.stores import AppendLogs, Claim, ExtendLease, MarkPolls, MessagesDone, Release
 from engine.testing.builders import accepted, creation, ended, entry, event, header, message, step, task
@@ -266,9 +267,14 @@ async def test_no_statement_walks_a_table(database_path: Path) -> None:
         await store.close()
 
 
+WALKED_ALONG = ("VIRTUAL TABLE", "SCAN level", "SCAN part", "SCAN wanted", "SCAN (subquery", "CONSTANT ROW")
+FULL = {"work": TaskLimit(held_max=1)}
+LIMITS = {"work": TaskLimit(held_max=9, deliveries_max=9)}
+
+
 def harmless(detail: str) -> bool:
-    """Walks over what the caller listed, over the levels of a queue, or over a constant row."""
-    return any(word in detail for word in ("VIRTUAL TABLE", "SCAN level", "SCAN (subquery", "CONSTANT ROW"))
+    """Walks over what the caller listed, the lanes and levels of a queue, limit keys, a constant row."""
+    return any(word in detail for word in WALKED_ALONG)
 
 
 async def use_everything(store: SqliteExecutionStore) -> None:
@@ -277,9 +283,14 @@ async def use_everything(store: SqliteExecutionStore) -> None:
     await accepted(
         store,
         creation(
-            "w1", tasks_new=made, queue_put=[entry("w1", one.id) for one in made], definition=Raw(b"{}")
+            "w1",
+            tasks_new=made,
+            queue_put=[entry("w1", one.id, def_name="work") for one in made],
+            definition=Raw(b"{}"),
+            slot=Slot(key="k", held=True, held_max=2),
         ),
-        Claim(queue="work", count=2, worker_id="me", now_ms=99),
+        creation("w2", slot=Slot(key="k", held=False)),
+        Claim(queue="work", count=2, worker_id="me", now_ms=99, limits=LIMITS),
         ExtendLease(task_id="t1", now_ms=99),
         Release(task_id="t2"),
         AppendLogs(task_id="t1", lines=(("x", 1),)),
@@ -317,7 +328,9 @@ async def read_everything(store: SqliteExecutionStore) -> None:
     await store.by_ref("w1", ["t1", "t2"])
     await store.tasks("w1", after_seq=1, limit=5)
     await store.entries(["t1", "t2"])
-    await store.ready("work", 99)
+    await store.ready("work", 99, LIMITS)
+    await store.slots("k", 9)
+    await store.slot_keys_waited_for()
     await store.due_timers(99, 9)
     await store.due_deadlines(99, 9)
     await store.pending_messages(9)
@@ -338,9 +351,11 @@ class StepCounter:
 async def steps_of_each_use(store: SqliteExecutionStore, tasks: int) -> dict[str, int]:
     """Virtual machine steps of hot reads and writes in a workflow of so many tasks, waiting in one queue."""
     made = [task("w1", f"t{seq}", seq=seq, ref=f"r__{seq}", base_ref="r") for seq in range(1, tasks + 1)]
-    await accepted(store, creation("w1", tasks_new=made, queue_put=[entry("w1", one.id) for one in made]))
-    late = [entry("w1", f"late{n}", due_ms=9_999, priority=5) for n in range(tasks)]
-    await accepted(store, step("w1", 1, queue_put=late))
+    waiting = [entry("w1", one.id, def_name="work") for one in made]
+    await accepted(store, creation("w1", tasks_new=made, queue_put=waiting))
+    late = [entry("w1", f"late{n}", due_ms=9_999, priority=5, def_name="work") for n in range(tasks)]
+    other = entry("w1", "held", queue="other", def_name="work", lease=Lease(held=True, worker_id="w"))
+    await accepted(store, step("w1", 1, queue_put=[*late, other]))
     counter = StepCounter()
     store.database.reader().set_progress_handler(counter, 1)
     await store.database.write(lambda connection: connection.set_progress_handler(counter, 1))
@@ -363,6 +378,14 @@ async def steps_of_each_use(store: SqliteExecutionStore, tasks: int) -> dict[str
         "page": store.tasks("w1", after_seq=tasks // 2, limit=3),
         "entries": store.entries([old.id]),
         "next due": store.next_due_ms("work"),
+        "next due under a limit": store.next_due_ms("work", 99, LIMITS),
+        "next due over a limit": store.next_due_ms("work", 99, FULL),
+        "claim over a limit": store.write(
+            [Claim(queue="work", count=2, worker_id="me", now_ms=99, limits=FULL)]
+        ),
+        "claim under a limit": store.write(
+            [Claim(queue="work", count=2, worker_id="me", now_ms=99, limits=LIMITS)]
+        ),
         "deadlines": store.due_deadlines(99, 9),
         "timers": store.due_timers(99, 9),
         "instant": store.next_instant_ms(),

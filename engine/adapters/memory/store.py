@@ -8,15 +8,17 @@ of it is written.
 from __future__ import annotations
 
 import copy
-from bisect import insort
 from collections.abc import Collection, Iterable, Sequence
 from typing import TypeVar, assert_never
 
 import msgspec
 from msgspec import Struct
 
-from engine.adapters.memory.matching import matches, ordered
+from engine.adapters.memory import claims
+from engine.adapters.memory.matching import workflow_matches, workflows_ordered
+from engine.adapters.memory.slots import MemorySlots
 from engine.core.errors import InvariantError, StoreError, VersionConflictError
+from engine.core.limits import NO_LIMITS, TaskLimits
 from engine.core.records import (
     EMPTY_OBJECT,
     Delta,
@@ -43,6 +45,7 @@ from engine.ports.stores import (
     WorkflowRow,
     Write,
     WriteResult,
+    lease_matches,
     leased,
     released,
 )
@@ -79,6 +82,8 @@ class MemoryExecutionStore:
         self._outbox: dict[str, Message] = {}
         self._logs: dict[str, list[tuple[str, int]]] = {}
         self._marks: dict[tuple[str, str, str], int] = {}
+        self._deliveries: claims.Deliveries = {}
+        self._slots = MemorySlots()
 
     async def write(self, group: Sequence[Write]) -> list[WriteResult]:
         workflows = [write.workflow_id for write in group if isinstance(write, Delta)]
@@ -156,14 +161,31 @@ class MemoryExecutionStore:
         stored = self._workflows.get(workflow_id)
         return {} if stored is None else await self.entries(stored.entries)
 
-    async def ready(self, queue: str, now_ms: int) -> bool:
-        due_ms = await self.next_due_ms(queue)
+    async def ready(self, queue: str, now_ms: int, limits: TaskLimits = NO_LIMITS) -> bool:
+        due_ms = await self.next_due_ms(queue, now_ms, limits)
         return due_ms is not None and due_ms <= now_ms
 
-    async def next_due_ms(self, queue: str) -> int | None:
-        return min(
-            (e.due_ms for e in self._entries.values() if e.queue == queue and not _held(e)), default=None
-        )
+    async def next_due_ms(self, queue: str, now_ms: int = 0, limits: TaskLimits = NO_LIMITS) -> int | None:
+        return claims.next_due_ms(self._entries.values(), self._deliveries, queue, now_ms, limits)
+
+    async def leased_at(self, queue: str, worker_id: str, at_ms: int) -> list[Claimed]:
+        found = []
+        for entry in self._entries.values():
+            lease = entry.lease
+            home = self._home.get(entry.task_id)
+            if entry.queue != queue or home is None or lease is None or not lease.held:
+                continue
+            if (lease.worker_id, lease.update_ms) == (worker_id, at_ms):
+                task = self._workflows[home].tasks[entry.task_id]
+                found.append(Claimed(task=_copy_task(task), entry=_copy(entry)))
+        return found
+
+    async def slots(self, key: str, limit: int) -> tuple[int, list[str]]:
+        held, waiting = self._slots.of(key)
+        return held, waiting[:limit]
+
+    async def slot_keys_waited_for(self) -> list[str]:
+        return self._slots.keys_waited_for()
 
     async def due_timers(self, now_ms: int, limit: int) -> list[Timer]:
         due = [timer for timer in self._timers() if timer.due_ms <= now_ms]
@@ -185,7 +207,7 @@ class MemoryExecutionStore:
     async def queue_sizes(self, queues: Collection[str] | None = None) -> dict[str, int]:
         sizes = dict.fromkeys(queues or (), 0)
         for entry in self._entries.values():
-            if not _held(entry) and (queues is None or entry.queue in sizes):
+            if not claims.held(entry) and (queues is None or entry.queue in sizes):
                 sizes[entry.queue] = sizes.get(entry.queue, 0) + 1
         return sizes
 
@@ -193,7 +215,7 @@ class MemoryExecutionStore:
         detail: dict[str, tuple[int, int]] = {}
         for entry in self._entries.values():
             waiting, held = detail.get(entry.queue, (0, 0))
-            detail[entry.queue] = (waiting, held + 1) if _held(entry) else (waiting + 1, held)
+            detail[entry.queue] = (waiting, held + 1) if claims.held(entry) else (waiting + 1, held)
         return detail
 
     async def poll_marks(self, task_type: str | None = None) -> list[PollMark]:
@@ -211,13 +233,13 @@ class MemoryExecutionStore:
         return [] if stored is None else [_copy(row) for row in stored.history]
 
     async def search(self, query: SearchQuery) -> tuple[int, list[WorkflowRow]]:
-        found = [row for row in map(_row, self._workflows.values()) if matches(row, query)]
-        return len(found), ordered(found, query)[query.start : query.start + query.size]
+        found = [row for row in map(_row, self._workflows.values()) if workflow_matches(row, query)]
+        return len(found), workflows_ordered(found, query.sort)[query.start : query.start + query.size]
 
     async def close(self) -> None:
         """Nothing to let go of."""
 
-    def _step(self, delta: Delta) -> int | VersionConflictError:
+    def _step(self, delta: Delta) -> int | StoreError:
         stored = self._workflows.get(delta.workflow_id)
         version = 0 if stored is None else stored.row_version
         if version != delta.expected_version or (delta.delete and stored is None):
@@ -225,7 +247,10 @@ class MemoryExecutionStore:
                 f"workflow {delta.workflow_id} is not at version {delta.expected_version} any more"
             )
         if not delta.delete:
+            if (taken := self._slots.refusal(delta)) is not None:
+                return taken
             self._check(delta, stored)
+        self._slots.write(delta)
         if stored is None:
             stored = self._workflows[delta.workflow_id] = _Workflow()
         if delta.delete or delta.remove_all_tasks:
@@ -323,12 +348,8 @@ class MemoryExecutionStore:
         return None
 
     def _claim(self, claim: Claim) -> list[Claimed]:
-        due: list[tuple[int, int, int, QueueEntry]] = []
-        for age, entry in enumerate(self._entries.values()):
-            if entry.queue == claim.queue and entry.due_ms <= claim.now_ms and not _held(entry):
-                insort(due, (-entry.priority, entry.due_ms, age, entry))
         claimed = []
-        for *_, entry in due[: claim.count]:
+        for entry in claims.choose(self._entries.values(), self._deliveries, claim):
             entry.lease = leased(entry.lease, claim)
             home = self._home.get(entry.task_id)
             if home is not None:
@@ -348,7 +369,7 @@ class MemoryExecutionStore:
 
     def _release(self, release: Release) -> None:
         entry = self._entries.get(release.task_id)
-        if entry is not None and entry.lease is not None and entry.lease.held:
+        if entry is not None and entry.lease is not None and lease_matches(entry.lease, release):
             entry.lease = _said(released(entry.lease))
 
     def _by_seq(self, workflow_id: str) -> list[Task]:
@@ -417,10 +438,6 @@ def _copy_task(task: Task) -> Task:
 def _said(lease: Lease | None) -> Lease | None:
     """The lease, or none when it says nothing."""
     return None if lease == Lease() else lease
-
-
-def _held(entry: QueueEntry) -> bool:
-    return entry.lease is not None and entry.lease.held
 
 
 def _row(stored: _Workflow) -> WorkflowRow:

@@ -39,6 +39,8 @@ QUEUE_COLUMNS = (
     "update_ms",
     "poll_count",
     "progress",
+    "def_name",
+    "lane",
 )
 
 
@@ -164,13 +166,15 @@ def queue_row(entry: QueueEntry) -> Row:
         lease.update_ms,
         lease.poll_count,
         None if lease.progress is None else bytes(lease.progress),
+        entry.def_name,
+        entry.lane,
         entry.deadline_ms(),
     )
 
 
 def entry_from(row: Row) -> QueueEntry:
     """An entry from QUEUE_COLUMNS; a lease that says nothing is read as none."""
-    held, worker_id, start_ms, update_ms, poll_count, progress = row[9:]
+    held, worker_id, start_ms, update_ms, poll_count, progress, def_name, lane = row[9:]
     lease = None
     if held or poll_count or start_ms or update_ms or worker_id or progress is not None:
         lease = Lease(
@@ -191,6 +195,8 @@ def entry_from(row: Row) -> QueueEntry:
         run_ms=row[6],
         poll_by_ms=row[7],
         total_by_ms=row[8],
+        def_name=def_name,
+        lane=lane,
         lease=lease,
     )
 

@@ -12,15 +12,16 @@ from msgspec import Raw
 from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 from sqlalchemy.sql.expression import ClauseElement
 
-from engine.adapters.sql import codec, queries
+from engine.adapters.sql import codec, queries, search_sql, sqlite_claims, sqlite_slots
 from engine.adapters.sql.codec import Row
 from engine.adapters.sql.sqlite_connection import SqliteDatabase, Synchronous, Work
 from engine.adapters.sql.sqlite_writer import RecordAtFaultError, write_carefully, write_quickly
 from engine.core.errors import InvariantError, StoreError
+from engine.core.limits import NO_LIMITS, TaskLimits
 from engine.core.records import Delta, HistoryRow, Message, QueueEntry, Task, Timer
 from engine.core.search import SearchQuery
 from engine.core.statuses import TaskStatus
-from engine.ports.stores import PollMark, StoredWorkflow, WorkflowRow, Write, WriteResult
+from engine.ports.stores import Claimed, PollMark, StoredWorkflow, WorkflowRow, Write, WriteResult
 
 T = TypeVar("T")
 
@@ -32,15 +33,6 @@ ROWS_INLINE_MAX = 200
 """What may give more rows is read on the pool, so that it does not hold up the event loop."""
 
 _UNLIMITED = -1
-_DUE_MS_OF_ALL_PRIORITIES = """WITH RECURSIVE level(priority) AS (
-    SELECT max(priority) FROM queue WHERE queue = :queue AND held = 0
-    UNION ALL
-    SELECT (SELECT max(q.priority) FROM queue q
-        WHERE q.queue = :queue AND q.held = 0 AND q.priority < level.priority)
-    FROM level WHERE level.priority IS NOT NULL)
-    SELECT min((SELECT q.due_ms FROM queue q
-        WHERE q.queue = :queue AND q.held = 0 AND q.priority = level.priority
-        ORDER BY q.due_ms LIMIT 1)) FROM level"""
 
 
 class SqliteExecutionStore:
@@ -160,13 +152,23 @@ class SqliteExecutionStore:
         rows = await self._rows(f"SELECT {_QUEUE} FROM queue WHERE workflow_id = ?", (workflow_id,))  # noqa: S608 - column names of ours
         return {entry.task_id: entry for entry in map(codec.entry_from, rows)}
 
-    async def ready(self, queue: str, now_ms: int) -> bool:
-        due_ms = await self.next_due_ms(queue)
+    async def ready(self, queue: str, now_ms: int, limits: TaskLimits = NO_LIMITS) -> bool:
+        due_ms = await self.next_due_ms(queue, now_ms, limits)
         return due_ms is not None and due_ms <= now_ms
 
-    async def next_due_ms(self, queue: str) -> int | None:
-        [row] = self._all(_DUE_MS_OF_ALL_PRIORITIES, {"queue": queue})
-        return None if row[0] is None else int(row[0])
+    async def next_due_ms(self, queue: str, now_ms: int = 0, limits: TaskLimits = NO_LIMITS) -> int | None:
+        return self._here(lambda connection: sqlite_claims.next_due_ms(connection, queue, now_ms, limits))
+
+    async def leased_at(self, queue: str, worker_id: str, at_ms: int) -> list[Claimed]:
+        return await self._read(
+            lambda connection: sqlite_claims.leased_at(connection, queue, worker_id, at_ms)
+        )
+
+    async def slots(self, key: str, limit: int) -> tuple[int, list[str]]:
+        return self._here(lambda connection: sqlite_slots.slots(connection, key, limit))
+
+    async def slot_keys_waited_for(self) -> list[str]:
+        return self._here(sqlite_slots.keys_waited_for)
 
     async def due_timers(self, now_ms: int, limit: int) -> list[Timer]:
         rows = self._all(
@@ -235,10 +237,10 @@ class SqliteExecutionStore:
 
     async def search(self, query: SearchQuery) -> tuple[int, list[WorkflowRow]]:
         def count_and_page(connection: sqlite3.Connection) -> tuple[int, list[WorkflowRow]]:
-            [found] = connection.execute(*_sql(queries.search_count(query))).fetchone()
+            [found] = connection.execute(*_sql(search_sql.search_count(query))).fetchone()
             if query.size <= 0 or query.start >= found:
                 return found, []
-            rows = connection.execute(*_sql(queries.search_page(query)))
+            rows = connection.execute(*_sql(search_sql.search_page(query)))
             return found, [_workflow_row(row) for row in rows]
 
         return await self._read(count_and_page)
@@ -268,6 +270,13 @@ class SqliteExecutionStore:
         return await self._read(
             lambda connection: [codec.task_from(row) for row in connection.execute(statement, values)]
         )
+
+    def _here(self, work: Work[T]) -> T:
+        """Read a little on the calling thread."""
+        try:
+            return work(self.database.reader())
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.database.path}: {error}") from error
 
     async def _read(self, work: Work[T]) -> T:
         try:

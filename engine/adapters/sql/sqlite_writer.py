@@ -14,21 +14,20 @@ from typing import assert_never
 
 import msgspec
 
-from engine.adapters.sql import codec
+from engine.adapters.sql import codec, sqlite_claims, sqlite_slots
 from engine.adapters.sql.codec import Row
-from engine.core.errors import InvariantError, StoreError, VersionConflictError
+from engine.core.errors import InvariantError, SlotsTakenError, StoreError, VersionConflictError
 from engine.core.records import Delta, Lease
 from engine.ports.stores import (
     AppendLogs,
     Claim,
-    Claimed,
     ExtendLease,
     MarkPolls,
     MessagesDone,
     Release,
     Write,
     WriteResult,
-    leased,
+    lease_matches,
     released,
 )
 
@@ -79,7 +78,7 @@ _UPDATE_TASK = """UPDATE task SET status = ?, open = ?, state = ?, links = ?, ou
 _UPDATE_HEAD = "UPDATE task SET seq = ?, ref = ?, retry_count = ?, base_ref = ?, head = ? WHERE task_id = ?"
 _REMOVE_ENTRY = "DELETE FROM queue WHERE task_id = ?"
 _PUT_ENTRY = f"""INSERT OR REPLACE INTO queue ({_QUEUE}, deadline_ms)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""  # noqa: S608 - column names of ours
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""  # noqa: S608 - column names of ours
 _CLEAR_TIMER = "DELETE FROM timer WHERE workflow_id = ? AND key = ?"
 _SET_TIMER = "INSERT OR REPLACE INTO timer (workflow_id, key, kind, due_ms) VALUES (?, ?, ?, ?)"
 _INSERT_HISTORY = """INSERT INTO event_execution (workflow_id, row_version, place, event_id, task_id, type,
@@ -87,17 +86,6 @@ _INSERT_HISTORY = """INSERT INTO event_execution (workflow_id, row_version, plac
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
 _INSERT_MESSAGE = "INSERT INTO outbox (message_id, kind, target_id, body) VALUES (?, ?, ?, ?)"
 
-# One priority at a time: within it the index has the due ones first, so a claim never walks past what is not
-# due yet.
-_NEXT_PRIORITY = """SELECT priority FROM queue WHERE queue = ? AND held = 0 AND priority < ?
-    ORDER BY priority DESC LIMIT 1"""
-_DUE = f"""SELECT q.entry_id, {", ".join("q." + name for name in codec.QUEUE_COLUMNS)},
-    t.head, t.state, t.links, t.output
-    FROM queue q LEFT JOIN task t ON t.task_id = q.task_id
-    WHERE q.queue = ? AND q.held = 0 AND q.priority = ? AND q.due_ms <= ?
-    ORDER BY q.due_ms, q.entry_id LIMIT ?"""  # noqa: S608 - column names of ours
-_LEASE = """UPDATE queue SET held = 1, worker_id = ?, start_ms = ?, update_ms = ?, poll_count = ?,
-    deadline_ms = ? WHERE entry_id = ?"""
 _ENTRY = f"SELECT {_QUEUE} FROM queue WHERE task_id = ?"  # noqa: S608 - column names of ours
 _EXTEND = "UPDATE queue SET update_ms = ?, progress = ?, deadline_ms = ? WHERE task_id = ?"
 _RELEASE = """UPDATE queue SET held = 0, worker_id = ?, start_ms = ?, update_ms = ?, poll_count = ?,
@@ -106,8 +94,6 @@ _MESSAGE_DONE = "DELETE FROM outbox WHERE message_id = ?"
 _APPEND_LOG = "INSERT INTO task_log (task_id, line, created_ms) VALUES (?, ?, ?)"
 _MARK_POLL = """INSERT INTO poll_data (task_type, domain, worker_id, at_ms) VALUES (?, ?, ?, ?)
     ON CONFLICT (task_type, domain, worker_id) DO UPDATE SET at_ms = max(at_ms, excluded.at_ms)"""
-
-_PRIORITY_ABOVE_ALL = 2**62
 
 # What one record can be at fault for; everything else (disk, lock, damage) concerns the whole group.
 FAULTS = (
@@ -178,9 +164,13 @@ def _refusal(write: Write, error: Exception) -> StoreError:
     return refusal
 
 
-def _write_header(connection: sqlite3.Connection, delta: Delta) -> int | VersionConflictError:
-    """Write the workflow row if its version is the expected one; the new version or the conflict."""
+def _write_header(
+    connection: sqlite3.Connection, delta: Delta
+) -> int | VersionConflictError | SlotsTakenError:
+    """Write the workflow row if its version is the expected one; the new version, or why not."""
     header, expected = delta.header, delta.expected_version
+    if delta.slot is not None and (taken := sqlite_slots.refusal(connection, delta)) is not None:
+        return taken
     key = (delta.workflow_id, expected)
     if delta.delete:
         changed = connection.execute(_DELETE, key).rowcount
@@ -193,6 +183,8 @@ def _write_header(connection: sqlite3.Connection, delta: Delta) -> int | Version
         if not changed:
             changed = connection.execute(_UPDATE, columns + values + key).rowcount
     if changed:
+        if delta.slot is not None or delta.slot_freed or delta.delete:
+            sqlite_slots.write(connection, delta)
         return expected + 1
     return VersionConflictError(f"workflow {delta.workflow_id} is not at version {expected} any more")
 
@@ -285,7 +277,7 @@ def _change_tasks(connection: sqlite3.Connection, deltas: Sequence[Delta]) -> No
 def _write_other(connection: sqlite3.Connection, write: Write) -> WriteResult:
     match write:
         case Claim():
-            return _claim(connection, write)
+            return sqlite_claims.claim(connection, write)
         case ExtendLease():
             return _extend(connection, write)
         case Release():
@@ -301,31 +293,6 @@ def _write_other(connection: sqlite3.Connection, write: Write) -> WriteResult:
         case _:
             assert_never(write)
     return None
-
-
-def _claim(connection: sqlite3.Connection, claim: Claim) -> list[Claimed]:
-    rows: list[Row] = []
-    priority = _PRIORITY_ABOVE_ALL
-    while len(rows) < claim.count:
-        found = connection.execute(_NEXT_PRIORITY, (claim.queue, priority)).fetchone()
-        if found is None:
-            break
-        priority = found[0]
-        missing = claim.count - len(rows)
-        rows += connection.execute(_DUE, (claim.queue, priority, claim.now_ms, missing)).fetchall()
-    claimed: list[Claimed] = []
-    leases: list[Row] = []
-    columns = 1 + len(codec.QUEUE_COLUMNS)
-    for row in rows:
-        entry = codec.entry_from(row[1:columns])
-        now = entry.lease = leased(entry.lease, claim)
-        leases.append(
-            (now.worker_id, now.start_ms, now.update_ms, now.poll_count, entry.deadline_ms(), row[0])
-        )
-        if row[columns] is not None:
-            claimed.append(Claimed(task=codec.task_from(row[columns:]), entry=entry))
-    connection.executemany(_LEASE, leases)
-    return claimed
 
 
 def _extend(connection: sqlite3.Connection, extension: ExtendLease) -> bool:
@@ -347,7 +314,7 @@ def _release(connection: sqlite3.Connection, release: Release) -> None:
     if row is None:
         return
     entry = codec.entry_from(row)
-    if entry.lease is None or not entry.lease.held:
+    if entry.lease is None or not lease_matches(entry.lease, release):
         return
     lease = entry.lease = released(entry.lease)
     connection.execute(

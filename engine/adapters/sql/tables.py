@@ -145,12 +145,15 @@ queue = Table(
     _number("poll_count"),
     _bytes("progress", nullable=True),
     _number("deadline_ms"),
+    Column("def_name", Text, nullable=False, server_default=""),
+    Column("lane", Text, nullable=False, server_default=""),
     UniqueConstraint("task_id"),
     Index("ix_queue_workflow_id", "workflow_id"),
 )
 Index(
     "ix_queue_claim",
     queue.c.queue,
+    queue.c.lane,
     queue.c.priority.desc(),
     queue.c.due_ms,
     queue.c.entry_id,
@@ -158,10 +161,45 @@ Index(
     postgresql_where=text("held = 0"),
 )
 Index(
+    "ix_queue_held",
+    queue.c.def_name,
+    sqlite_where=text("held = 1"),
+    postgresql_where=text("held = 1"),
+)
+Index(
     "ix_queue_deadline",
     queue.c.deadline_ms,
     sqlite_where=text("deadline_ms > 0"),
     postgresql_where=text("deadline_ms > 0"),
+)
+
+# How many tasks of a rate-limited definition one claim handed out; rows older than the window are dropped.
+delivery = Table(
+    "delivery",
+    METADATA,
+    Column("delivery_id", WHOLE, primary_key=True),
+    _text("def_name"),
+    _number("at_ms"),
+    _number("tasks"),
+    Index("ix_delivery_def_name_at_ms", "def_name", "at_ms"),
+)
+# A limited workflow that runs (held) or waits; slot_id is the order of waiting.
+slot = Table(
+    "slot",
+    METADATA,
+    Column("slot_id", WHOLE, primary_key=True),
+    _text("workflow_id"),
+    _text("key"),
+    _number("held"),
+    UniqueConstraint("workflow_id"),
+)
+Index("ix_slot_held", slot.c.key, sqlite_where=text("held = 1"), postgresql_where=text("held = 1"))
+Index(
+    "ix_slot_waiting",
+    slot.c.key,
+    slot.c.slot_id,
+    sqlite_where=text("held = 0"),
+    postgresql_where=text("held = 0"),
 )
 
 timer = Table(

@@ -10,7 +10,7 @@ export UV_LINK_MODE := copy
 # make test PYTEST_ARGS="tests/engine -x"
 PYTEST_ARGS ?= --cov --cov-report=term:skip-covered --durations=15
 
-.PHONY: help demo test check fix docs bench services clean lock
+.PHONY: help demo test check fix docs bench bench-upstream services clean lock
 
 help:
 	@echo "make demo      a real video becomes adaptive streams (DEMO_ARGS=\"FILE --stay\")"
@@ -18,7 +18,8 @@ help:
 	@echo "make check     ruff, mypy, import contracts"
 	@echo "make fix       what ruff can correct by itself"
 	@echo "make docs      draw the status diagrams of ARCHITECTURE.md anew"
-	@echo "make bench     measure the engine (BENCH_ARGS)"
+	@echo "make bench     measure the engine on SQLite and PostgreSQL (BENCH_ARGS)"
+	@echo "make bench-upstream  the same beside upstream Conductor, with ratios (needs Maven, Java)"
 	@echo "make services  install the servers that tests need (none yet)"
 	@echo "make lock      resolve the dependencies of pyproject.toml anew"
 	@echo "make clean     remove the environment and every cache"
@@ -43,7 +44,12 @@ docs: $(VENV)/.dev
 	$(BIN)/python -m tests.tidy.diagrams
 
 bench: $(VENV)/.dev
-	$(BIN)/python bench/run.py $(BENCH_ARGS)
+	$(BIN)/python -m bench.run $(BENCH_ARGS)
+
+# The peer, from Maven Central; nothing of the product or its tests depends on it. Needs Maven and Java 21 or newer.
+bench-upstream: $(VENV)/.dev
+	mvn -q -B dependency:get -Dartifact=org.conductoross:conductor-server:3.32.3:jar:boot -Dtransitive=false
+	$(BIN)/python -m bench.run --server sqlite --server postgres --server upstream $(BENCH_ARGS)
 
 # Real servers for the tests. The embedded default needs none; later stores install theirs here.
 services: $(VENV)/.dev

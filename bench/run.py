@@ -1,8 +1,9 @@
-"""Measure a server of ours with the load script that measures any server of Conductor's protocol.
+"""Measure servers of Conductor's protocol with one load script, alternating, in one sitting.
 
-    make bench                              the figures of BENCH_SCENARIOS, three runs each, on SQLite
-    python bench/run.py --quick             one short run each
-    python bench/run.py linear inflight=200 seconds=5
+    make bench                              ours on SQLite and PostgreSQL, three runs of every scenario
+    make bench-upstream                     the same beside upstream Conductor on PostgreSQL, with ratios
+    python -m bench.run --quick             one short run each
+    python -m bench.run linear inflight=200 seconds=5 --server sqlite
 
 The load script is not part of this repository: it lies beside it in ../shared/bench/load.py, or where --load
 says. It needs orjson, httptools and uvloop, which the development environment has. Nothing else should run
@@ -15,22 +16,23 @@ import argparse
 import json
 import os
 import platform
-import shutil
-import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import httpx
+from bench.servers import ROOT, Server
 
-ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
-START_S_MAX = 30.0
-SCENARIOS: list[tuple[str, dict[str, Any]]] = [
+WARM_UP_S = 180
+"""How long upstream's virtual machine compiles under load before anything counts."""
+RUN_S_MAX = 900
+
+Scenario = tuple[str, dict[str, Any]]
+SCENARIOS: list[Scenario] = [
     ("linear", {"inflight": 50, "seconds": 6}),
     ("linear", {"inflight": 200, "seconds": 6}),
     ("linear", {"inflight": 1, "seconds": 5}),
@@ -38,27 +40,42 @@ SCENARIOS: list[tuple[str, dict[str, Any]]] = [
     ("video", {"inflight": 30, "seconds": 6}),
     ("subworkflow", {"seconds": 5}),
     ("chain_join", {"workflows": 3}),
+    ("fork_n", {"n": 100}),
     ("fork_n", {"n": 1000}),
-    ("fork_n", {"n": 5000, "limit": 120}),
+    ("fork_n", {"n": 5000, "limit": 300}),
+    ("fork_n", {"n": 10000, "limit": 400}),
+    ("system", {"n": 20}),
     ("timeouts", {"n": 100}),
+    ("timeouts", {"n": 1000}),
     ("bigpayload", {"kb": 100, "seconds": 5}),
+    ("backlog", {"n": 40}),
     ("backlog", {"n": 5000}),
+    ("backlog", {"n": 20000, "start_limit": 200, "drain_limit": 120}),
 ]
+ONCE_FOR_UPSTREAM = {5000, 10000, 20000}
+"""Sizes that take upstream minutes: one run has to do."""
 FIGURES = (
     "tasks_s",
     "wf_s",
     "dispatch.p50",
     "dispatch.p99",
     "cpu_server_ms_per_task",
+    "cpu_store_ms_per_task",
     "fork_wall_s",
     "join_late_ms",
     "join_lost.p50",
     "late.p50",
     "late.p99",
     "drain_tasks_s",
+    "poll_deep_count1.p99",
+    "start.p50",
+    "http.wf_total.p50",
+    "wait_1s.late.p99",
+    "inline_set_x20.wf_total.p50",
     "rss_server_mb",
     "duplicates",
 )
+RATIOS = ("tasks_s", "drain_tasks_s", "fork_wall_s", "dispatch.p50", "dispatch.p99", "cpu_ms_per_task")
 
 
 def main() -> int:
@@ -69,95 +86,142 @@ def main() -> int:
         "scenario", nargs="*", help="one scenario of the load script with its NAME=VALUE parameters"
     )
     parser.add_argument(
+        "--server", action="append", choices=("sqlite", "postgres", "upstream"),
+        help="what to measure (repeatable); sqlite and postgres unless told",
+    )  # fmt: skip
+    parser.add_argument("--processes", type=int, default=1, help="server processes of ours on PostgreSQL")
+    parser.add_argument(
         "--load", type=Path, default=ROOT.parent / "shared" / "bench" / "load.py", help="the load script"
     )
     parser.add_argument("--repeat", type=int, default=3, help="runs of each scenario")
     parser.add_argument(
         "--quick", action="store_true", help="one run of two seconds each, no forks of thousands"
     )
-    parser.add_argument("--out", type=Path, help="result file; default bench/results/DATE-sqlite.json")
+    parser.add_argument("--out", type=Path, help="result file; default bench/results/DATE-SERVERS.json")
     args = parser.parse_args()
     if not args.load.is_file():
         print(f"{args.load} is not there: name the load script with --load", file=sys.stderr)
         return 2
-    scenarios, repeat = SCENARIOS, args.repeat
-    if args.scenario:
-        scenarios = [(args.scenario[0], dict(part.split("=", 1) for part in args.scenario[1:]))]
-    elif args.quick:
-        repeat = 1
-        scenarios = [
-            (name, {**p, "seconds": 2} if "seconds" in p else p)
-            for name, p in SCENARIOS
-            if p.get("n", 0) <= 1000
-        ]
-    results = [measure(args.load, name, parameters, repeat) for name, parameters in scenarios]
-    report = {"machine": machine(), "store": "sqlite, synchronous=FULL", "runs": repeat, "results": results}
-    out = args.out or RESULTS / f"{time.strftime('%Y-%m-%d')}-sqlite.json"
+    kinds: list[str] = args.server or ["sqlite", "postgres"]
+    report = {
+        "machine": machine(),
+        "stores": "SQLite synchronous=FULL; PostgreSQL with default settings (synchronous_commit=on)",
+        "runs": 1 if args.quick else args.repeat,
+        "results": list(sitting(args, kinds)),
+    }
+    out = args.out or RESULTS / f"{time.strftime('%Y-%m-%d')}-{'-'.join(kinds)}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(report, indent=1) + "\n")
     print(f"written: {out}")
     return 0
 
 
-def measure(load: Path, name: str, parameters: dict[str, Any], repeat: int) -> dict[str, Any]:
-    """Run one scenario against a fresh server and folder; the median of each figure."""
-    folder = Path(tempfile.mkdtemp(prefix="showrunner-bench-"))
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    log = (folder / "server.log").open("wb")
-    argv = [
-        sys.executable,
-        "-c",
-        "from api.cli import main; main()",
-        "serve",
-        "--port",
-        str(port),
-        "--data",
-        str(folder),
-    ]
-    server = subprocess.Popen(argv, stdout=log, stderr=log, cwd=ROOT)
+def sitting(args: argparse.Namespace, kinds: list[str]) -> Iterable[dict[str, Any]]:
+    """Every scenario on every server, run by run in turn; the others stand still meanwhile."""
+    upstream = Server("upstream") if "upstream" in kinds else None
+    if upstream is not None:
+        upstream.start()
+        print(f"upstream warms up for {WARM_UP_S} s", flush=True)
+        load(args.load, upstream, ("linear", {"inflight": 50, "seconds": WARM_UP_S}))
+        upstream.hold()
     try:
-        wait_ready(url, server)
-        command = [sys.executable, str(load), name, *(f"{k}={v}" for k, v in parameters.items())]
-        command += ["--url", url, "--server-pid", str(server.pid), "--repeat", str(repeat)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+        for scenario in chosen(args):
+            yield measure(args, kinds, scenario, upstream)
     finally:
-        server.terminate()
-        server.wait(30)
-        log.close()
-        shutil.rmtree(folder, ignore_errors=True)
+        if upstream is not None:
+            upstream.stop()
+
+
+def chosen(args: argparse.Namespace) -> list[Scenario]:
+    if args.scenario:
+        return [(args.scenario[0], dict(part.split("=", 1) for part in args.scenario[1:]))]
+    if args.quick:
+        return [
+            (name, {**p, "seconds": 2} if "seconds" in p else p)
+            for name, p in SCENARIOS
+            if p.get("n", 0) <= 1000
+        ]
+    return SCENARIOS
+
+
+def measure(
+    args: argparse.Namespace, kinds: list[str], scenario: Scenario, upstream: Server | None
+) -> dict[str, Any]:
+    """One scenario: a fresh server and store of ours each, upstream's the same throughout."""
+    name, parameters = scenario
+    servers: dict[str, Server] = {}
+    rows: dict[str, list[dict[str, Any]]] = {kind: [] for kind in kinds}
+    repeat = 1 if args.quick else args.repeat
+    try:
+        for kind in kinds:
+            if kind == "upstream" and upstream is not None:
+                servers[kind] = upstream
+                continue
+            servers[kind] = Server(kind, processes=args.processes if kind == "postgres" else 1)
+            servers[kind].start()
+            servers[kind].hold()
+        for run in range(repeat):
+            for kind, server in servers.items():
+                if kind == "upstream" and run and parameters.get("n") in ONCE_FOR_UPSTREAM:
+                    continue
+                server.go_on()
+                rows[kind] += load(args.load, server, scenario)
+                server.hold()
+    finally:
+        for kind, server in servers.items():
+            if kind != "upstream":
+                server.stop()
+    found = {kind: summary(rows[kind]) for kind in kinds}
+    result = {"scenario": name, "parameters": parameters, **found}
+    if "upstream" in found:
+        result["ratios"] = {
+            kind: ratios(found[kind]["median"], found["upstream"]["median"])
+            for kind in kinds
+            if kind != "upstream"
+        }
+    say(result, kinds)
+    return result
+
+
+def load(script: Path, server: Server, scenario: Scenario) -> list[dict[str, Any]]:
+    """One run of the load script against a running server: what it printed."""
+    name, parameters = scenario
+    command = [sys.executable, str(script), name, *(f"{k}={v}" for k, v in parameters.items())]
+    command += ["--url", server.url, "--server-pid", ",".join(map(str, server.server_pids))]
+    if server.store_pids:
+        command += ["--store-pid", ",".join(map(str, server.store_pids))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=RUN_S_MAX)
     rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    runs = [flat(row) for row in rows if "summary_of" not in row]
-    if not runs:
-        raise SystemExit(f"{name}: the load script gave nothing: {done.stderr.strip()[-500:]}")
-    figures = {
+    if not rows:
+        print(f"{server.kind} {name}: nothing came of it: {done.stderr.strip()[-500:]}", file=sys.stderr)
+    return [row for row in rows if "summary_of" not in row]
+
+
+def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The median of each figure over the runs, and whatever went wrong."""
+    runs = [flat(row) for row in rows]
+    median = {
         f: statistics.median(r[f] for r in runs if f in r) for f in FIGURES if any(f in r for r in runs)
     }
+    parts = [median[f] for f in ("cpu_server_ms_per_task", "cpu_store_ms_per_task") if f in median]
+    if parts:
+        median["cpu_ms_per_task"] = sum(parts)
     broken = {key: row[key] for row in rows for key in ("lost", "errors", "aborted") if row.get(key)}
-    print(
-        f"{name} {parameters}: "
-        + "  ".join(f"{k} {v:g}" for k, v in figures.items())
-        + (f"  {broken}" if broken else ""),
-        flush=True,
-    )
-    return {
-        "scenario": name,
-        "parameters": parameters,
-        "median": figures,
-        **({"broken": broken} if broken else {}),
-    }
+    return {"runs": len(rows), "median": median, **({"broken": broken} if broken else {})}
 
 
-def wait_ready(url: str, server: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + START_S_MAX
-    while time.monotonic() < end and server.poll() is None:
-        try:
-            if httpx.get(f"{url}/healthz", timeout=1).status_code == 200:
-                return
-        except httpx.HTTPError:
-            time.sleep(0.1)
-    raise SystemExit(f"the server did not start within {START_S_MAX:g} s")
+def ratios(ours: dict[str, float], theirs: dict[str, float]) -> dict[str, float]:
+    """Ours over upstream's, of the figures that both have."""
+    return {f: round(ours[f] / theirs[f], 3) for f in RATIOS if ours.get(f) and theirs.get(f)}
+
+
+def say(result: dict[str, Any], kinds: list[str]) -> None:
+    print(f"{result['scenario']} {result['parameters']}", flush=True)
+    for kind in kinds:
+        figures = "  ".join(f"{k} {v:g}" for k, v in result[kind]["median"].items())
+        print(f"  {kind:9} {figures} {result[kind].get('broken', '')}", flush=True)
+    for kind, values in result.get("ratios", {}).items():
+        print(f"  {kind} / upstream: " + "  ".join(f"{k} {v:g}" for k, v in values.items()), flush=True)
 
 
 def flat(row: dict[str, Any], prefix: str = "") -> dict[str, float]:

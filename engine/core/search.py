@@ -1,218 +1,206 @@
 """Search queries as values: what upstream's `query`, `freeText` and `sort` texts mean.
 
-Source of the grammar: conductor-oss/conductor, the SQL index back ends (`name op value` joined by AND).
+A condition is a small tree over fields. The stores turn the same tree into SQL and into Python, and every
+field has a value in every row ('' or 0 where upstream has none), so that a condition is true or false and
+never unknown. Reading the texts is search_grammar.py's part.
 """
 
 from __future__ import annotations
 
-import re
+import json
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from msgspec import Struct
 
-from engine.core.errors import InvalidRequestError
-
-Op = Literal["=", "!=", "<", "<=", ">", ">=", "IN", "NOT IN", "LIKE"]
-
-FIELDS: dict[str, str] = {
-    "workflowId": "workflow_id",
-    "workflowType": "name",
-    "version": "version",
-    "status": "status",
-    "correlationId": "correlation_id",
-    "startTime": "create_ms",
-    "updateTime": "update_ms",
-    "endTime": "end_ms",
-    "parentWorkflowId": "parent_workflow_id",
-    "priority": "priority",
-}
-"""Wire field -> column of the workflow table. Others are ignored, as in upstream's SQLite index."""
+Kind = Literal["text", "number", "time"]
+Op = Literal["=", "<", "<=", ">", ">="]
 
 
-NUMBERS = frozenset({"version", "create_ms", "update_ms", "end_ms", "priority"})
-"""Columns whose values are whole numbers; the others are texts, '' where the workflow has none."""
+class Field(Struct, kw_only=True, frozen=True):
+    """What a query can name. `key` is how the stores know it; times are Unix milliseconds."""
+
+    key: str
+    kind: Kind = "text"
+
+
+_KINDS: Mapping[str, Kind] = {"": "text", "number": "number", "time": "time"}
+
+
+def _fields(**kinds: str) -> dict[str, Field]:
+    """`wireName="key"` or `wireName="key:kind"`."""
+    found: dict[str, Field] = {}
+    for wire, text in kinds.items():
+        key, _, kind = text.partition(":")
+        found[wire] = Field(key=key, kind=_KINDS[kind])
+    return found
+
+
+WORKFLOW_FIELDS: Mapping[str, Field] = _fields(
+    workflowId="workflow_id",
+    workflowType="name",
+    workflowName="name",
+    version="version:number",
+    workflowVersion="version:number",
+    status="status",
+    correlationId="correlation_id",
+    startTime="create_ms:time",
+    createTime="create_ms:time",
+    updateTime="update_ms:time",
+    modifiedTime="update_ms:time",
+    endTime="end_ms:time",
+    executionTime="execution_ms:number",
+    parentWorkflowId="parent_workflow_id",
+    priority="priority:number",
+    reasonForIncompletion="reason",
+    failedReferenceTaskNames="failed_refs",
+    failedTaskNames="failed_names",
+    event="event",
+    createdBy="created_by",
+    ownerApp="owner_app",
+    idempotencyKey="idempotency_key",
+    input="input",
+    output="output",
+    classifier="classifier",
+)
+"""The workflow fields of upstream's indexes and of its user interfaces. Conditions on others are ignored."""
+
+TASK_FIELDS: Mapping[str, Field] = _fields(
+    taskId="task_id",
+    taskType="task_type",
+    taskDefName="def_name",
+    referenceTaskName="ref",
+    status="status",
+    workflowId="workflow_id",
+    workflowType="workflow_name",
+    workflowName="workflow_name",
+    correlationId="correlation_id",
+    scheduledTime="scheduled_ms:time",
+    startTime="start_ms:time",
+    updateTime="update_ms:time",
+    endTime="end_ms:time",
+    executionTime="execution_ms:number",
+    retryCount="retry_count:number",
+    workflowPriority="priority:number",
+    reasonForIncompletion="reason",
+    workerId="worker_id",
+    domain="domain",
+    input="input",
+    output="output",
+)
+"""The task fields. Times, status and worker of a task that a worker holds are those of its lease."""
+
+UNSORTABLE = frozenset({"input", "output"})
+
+PLAIN_CLASSIFIER = "workflow"
+"""What upstream calls a workflow without a classifier; there are no others here."""
+
 
 NEWEST_FIRST: tuple[tuple[str, bool], ...] = (("create_ms", True),)
-"""The order of a query that names none; equals stand by workflow id."""
+"""The order of workflows in a query that names none; equals stand by workflow id."""
 
-QUERY_CHARS_MAX = 60_000
+TASKS_NEWEST_FIRST: tuple[tuple[str, bool], ...] = (("task_id", True),)
+"""The same of tasks, whose ids sort by time."""
 
 
-class Clause(Struct, kw_only=True, frozen=True):
-    """One condition. `values` has one element but for IN and NOT IN; in LIKE `*` stands for any text."""
+class Compare(Struct, kw_only=True, frozen=True):
+    """Texts compare by code point; a value has the type of its field."""
 
-    column: str
+    key: str
     op: Op
+    value: str | int
+
+
+class Among(Struct, kw_only=True, frozen=True):
+    key: str
     values: tuple[str | int, ...]
 
 
-class SearchQuery(Struct, kw_only=True, frozen=True):
-    """Clauses joined by AND, a text, sort and page.
+class Like(Struct, kw_only=True, frozen=True):
+    """The whole text, A to Z in either case; `*` stands for any text, also none."""
 
-    The text occurs in id, name, correlation id, reason, input or output, A to Z in either case; empty = any.
+    key: str
+    pattern: str
+
+
+class StartsWith(Struct, kw_only=True, frozen=True):
+    key: str
+    prefix: str
+
+
+class IsSet(Struct, kw_only=True, frozen=True):
+    """A text that is not empty, a time that is not 0; a number always is."""
+
+    key: str
+    kind: Kind = "text"
+
+
+class Not(Struct, kw_only=True, frozen=True):
+    of: Condition
+
+
+class AllOf(Struct, kw_only=True, frozen=True):
+    parts: tuple[Condition, ...]
+
+
+class AnyOf(Struct, kw_only=True, frozen=True):
+    parts: tuple[Condition, ...]
+
+
+Condition = Compare | Among | Like | StartsWith | IsSet | Not | AllOf | AnyOf
+
+
+class FreeText(Struct, kw_only=True, frozen=True):
+    """Any of `ways`, each of which is words that must all occur somewhere in the row.
+
+    A word occurs as a part of a text, A to Z in either case; `*` in it stands for any text.
     """
 
-    clauses: tuple[Clause, ...] = ()
-    free_text: str = ""
-    sort: tuple[tuple[str, bool], ...] = ()  # (column, descending)
+    ways: tuple[tuple[str, ...], ...]
+
+
+class SearchQuery(Struct, kw_only=True, frozen=True):
+    """What to find, in which order, and which page of it. `sort` are (field key, descending)."""
+
+    where: Condition | None = None
+    free_text: FreeText | None = None
+    sort: tuple[tuple[str, bool], ...] = ()
     start: int = 0
     size: int = 100
 
 
-def parse_query(query: str, *, free_text: str, sort: str, start: int, size: int) -> SearchQuery:
-    """Read the three texts of a search request.
-
-    Beyond upstream's SQL back ends, `!=`, `<=`, `>=` and `NOT IN` work, a quoted value may hold anything but
-    its quote, and blanks do not matter. Clauses on unknown fields and sort orders that make no sense are
-    ignored, as there.
-
-    Args:
-        query: `field op value` clauses joined by ` AND `; empty or `*` = all workflows.
-        free_text: a text to be found in the workflow; empty or `*` = any.
-        sort: `field:ASC` or `field:DESC`, several joined by `|` or `,`.
-        start: how many matches to pass over.
-        size: how many to give; the caller bounds it.
-
-    Raises:
-        InvalidRequestError: the query does not read as clauses, or a number is negative.
-    """
-    for name, value in (("start", start), ("size", size)):
-        if value < 0:
-            raise InvalidRequestError(f"{name} must be 0 or more, not {value}")
-    if len(query) > QUERY_CHARS_MAX:
-        raise InvalidRequestError(
-            f"query is longer than {QUERY_CHARS_MAX} characters; ask for fewer values at a time"
-        )
-    text = free_text.strip()
-    return SearchQuery(
-        clauses=tuple(_clauses(query)),
-        free_text="" if text == "*" else text,
-        sort=tuple(_orders(sort)),
-        start=start,
-        size=size,
-    )
+def equals(key: str, value: str | int) -> Compare:
+    return Compare(key=key, op="=", value=value)
 
 
-_HEAD = re.compile(
-    r"\s*(?P<field>[A-Za-z_][\w.]*)\s*(?:(?P<op>!=|<>|<=|>=|=|<|>)|\s(?P<word>(?:NOT\s+)?IN)(?=[\s(]))\s*",
-    re.IGNORECASE,
-)
-_JOINT = re.compile(r"\s+AND\s+")
-_QUOTED = re.compile(r"""\s*(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)')\s*""")
-_LISTED = re.compile(r"""\s*(?:"[^"]*"|'[^']*'|[^,()"']+)\s*""")
-_BARE_OR = re.compile(r"\sOR\s")
-_OPS: dict[str, Op] = {"=": "=", "!=": "!=", "<>": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
+def all_of(*parts: Condition) -> Condition:
+    """Their conjunction; one part stays itself."""
+    return parts[0] if len(parts) == 1 else AllOf(parts=parts)
 
 
-def _clauses(query: str) -> list[Clause]:
-    found: list[Clause] = []
-    if query.strip() in {"", "*"}:
-        return found
-    at = 0
-    while True:
-        head = _HEAD.match(query, at)
-        if head is None:
-            raise _malformed(query)
-        word = head["word"]
-        op: Op = _OPS[head["op"]] if word is None else "IN" if word.upper() == "IN" else "NOT IN"
-        texts, at = _values(query, head.end()) if word is None else _list(query, head.end())
-        column = FIELDS.get(head["field"])
-        if column is not None:
-            found.append(_clause(column, op, texts, query))
-        if at == len(query):
-            return found
-        joint = _JOINT.match(query, at)
-        if joint is None:
-            raise _malformed(query)
-        at = joint.end()
+def keys_of(condition: Condition | None) -> Iterator[str]:
+    """Every field key a condition names."""
+    match condition:
+        case None:
+            return
+        case Not():
+            yield from keys_of(condition.of)
+        case AllOf() | AnyOf():
+            for part in condition.parts:
+                yield from keys_of(part)
+        case _:
+            yield condition.key
 
 
-def _values(query: str, at: int) -> tuple[list[str], int]:
-    """One value, quoted or up to the next ` AND `, and where it ends."""
-    quoted = _QUOTED.match(query, at)
-    if quoted is not None:
-        end = _before_blanks(query, quoted.end())
-        if end == len(query) or _JOINT.match(query, end):
-            return [quoted["double"] if quoted["double"] is not None else quoted["single"]], end
-    joint = _JOINT.search(query, at)
-    end = joint.start() if joint is not None else len(query)
-    value = query[at:end].strip()
-    # An OR would end up inside the value and quietly match nothing.
-    if not value or _BARE_OR.search(value) or value[0] in "=<>!":
-        raise _malformed(query)
-    return [_unquoted(value)], end
+def spellings(word: str) -> tuple[str, ...]:
+    """How a word may stand in a JSON document: as it is, or with JSON's escapes in either fashion."""
+    escaped = (json.dumps(word)[1:-1], json.dumps(word, ensure_ascii=False)[1:-1])
+    return tuple(dict.fromkeys((word, *escaped)))
 
 
-def _list(query: str, at: int) -> tuple[list[str], int]:
-    """The values of an IN, in parentheses or (as upstream allows) without, and where they end."""
-    if not query.startswith("(", at):
-        joint = _JOINT.search(query, at)
-        end = joint.start() if joint is not None else len(query)
-        values = [_unquoted(part) for part in query[at:end].split(",")]
-        if not all(values):
-            raise _malformed(query)
-        return values, end
-    at += 1
-    values = []
-    while True:
-        listed = _LISTED.match(query, at)
-        if listed is None or not listed[0].strip():
-            raise _malformed(query)
-        values.append(_unquoted(listed[0]))
-        at = listed.end()
-        if query.startswith(")", at):
-            rest = query[at + 1 :]
-            return values, len(query) if not rest.strip() else at + 1
-        if not query.startswith(",", at):
-            raise _malformed(query)
-        at += 1
+def folded(text: str) -> str:
+    """A to Z made small, nothing else: what SQL's LIKE takes as equal."""
+    return text.translate(_SMALL)
 
 
-def _clause(column: str, op: Op, texts: list[str], query: str) -> Clause:
-    if len(texts) == 1 and op in {"IN", "NOT IN"}:
-        op = "=" if op == "IN" else "!="
-    if column in NUMBERS:
-        try:
-            return Clause(column=column, op=op, values=tuple(_whole(text) for text in texts))
-        except ValueError as error:
-            raise _malformed(query) from error
-    if op == "=" and "*" in texts[0]:
-        return Clause(column=column, op="LIKE", values=(re.sub(r"\*+", "*", texts[0]),))
-    return Clause(column=column, op=op, values=tuple(texts))
-
-
-def _whole(text: str) -> int:
-    number = int(text)
-    if abs(number) >= 2**63:
-        raise ValueError(text)
-    return number
-
-
-def _unquoted(text: str) -> str:
-    text = text.strip()
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
-        return text[1:-1]
-    return text
-
-
-def _before_blanks(query: str, end: int) -> int:
-    """Step back over blanks that a quoted value swallowed, unless the query ends there."""
-    if end == len(query):
-        return end
-    while query[end - 1].isspace():
-        end -= 1
-    return end
-
-
-def _orders(sort: str) -> list[tuple[str, bool]]:
-    orders: dict[str, bool] = {}
-    for part in re.split(r"[|,]", sort):
-        field, _, direction = part.strip().partition(":")
-        column, direction = FIELDS.get(field.strip()), direction.strip().upper()
-        if column is not None and direction in {"ASC", "DESC"}:
-            orders.setdefault(column, direction == "DESC")
-    return list(orders.items())
-
-
-def _malformed(query: str) -> InvalidRequestError:
-    return InvalidRequestError(f"Incorrectly formatted query string: {query}")
+_SMALL = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}

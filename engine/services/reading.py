@@ -9,7 +9,8 @@ import msgspec
 
 from engine.core.errors import NotFoundError
 from engine.core.records import Task
-from engine.core.search import Clause, SearchQuery, parse_query
+from engine.core.search import Compare, SearchQuery, all_of, equals
+from engine.core.search_grammar import parse_query
 from engine.core.statuses import TaskStatus
 from engine.ports.stores import ExecutionStore, StoredWorkflow, WorkflowRow
 from engine.services.definitions import Definitions
@@ -80,12 +81,12 @@ class Reading:
         found: dict[str, list[bytes]] = {}
         for correlation_id in correlation_ids:
             clauses = [
-                Clause(column="name", op="=", values=(name,)),
-                Clause(column="correlation_id", op="=", values=(correlation_id,)),
+                equals("name", name),
+                equals("correlation_id", correlation_id),
             ]
             if not include_closed:
-                clauses.append(Clause(column="status", op="=", values=("RUNNING",)))
-            query = SearchQuery(clauses=tuple(clauses), sort=(("create_ms", False),), size=LIST_MAX)
+                clauses.append(equals("status", "RUNNING"))
+            query = SearchQuery(where=all_of(*clauses), sort=(("create_ms", False),), size=LIST_MAX)
             _, rows = await self._store.search(query)
             found[correlation_id] = [
                 await self._workflow_json(row, include_tasks=include_tasks) for row in rows
@@ -96,17 +97,17 @@ class Reading:
         self, name: str, *, version: int | None, start_ms: int | None, end_ms: int | None
     ) -> list[str]:
         """Ids of the running executions; with both times, of all created between them."""
-        clauses = [Clause(column="name", op="=", values=(name,))]
+        clauses = [equals("name", name)]
         if start_ms and end_ms:
             clauses += [
-                Clause(column="create_ms", op=">=", values=(start_ms,)),
-                Clause(column="create_ms", op="<=", values=(end_ms,)),
+                Compare(key="create_ms", op=">=", value=start_ms),
+                Compare(key="create_ms", op="<=", value=end_ms),
             ]
             if version is not None:
-                clauses.append(Clause(column="version", op="=", values=(version,)))
+                clauses.append(equals("version", version))
         else:
-            clauses.append(Clause(column="status", op="=", values=("RUNNING",)))
-        _, rows = await self._store.search(SearchQuery(clauses=tuple(clauses), size=LIST_MAX))
+            clauses.append(equals("status", "RUNNING"))
+        _, rows = await self._store.search(SearchQuery(where=all_of(*clauses), size=LIST_MAX))
         return [row.header.workflow_id for row in rows]
 
     async def logs(self, task_id: str) -> list[dict[str, Any]]:

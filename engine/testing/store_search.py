@@ -6,7 +6,8 @@ import pytest
 from msgspec import Raw
 
 from engine.core.records import Header
-from engine.core.search import SearchQuery, parse_query
+from engine.core.search import SearchQuery
+from engine.core.search_grammar import parse_query
 from engine.core.statuses import WorkflowStatus
 from engine.ports.stores import ExecutionStore
 from engine.testing.builders import accepted, creation, header, step

@@ -35,6 +35,7 @@ from engine.services.metadata import Metadata
 from engine.services.options import Options
 from engine.services.outbox import Outbox
 from engine.services.queues import Queues
+from engine.services.sync_runs import SyncRuns
 from engine.services.scheduler import Scheduler
 from engine.services.timers import Timers
 from engine.settings import EngineSettings
@@ -96,6 +97,7 @@ class Engine:
             keyed=self.keyed,
             key_strategy=options.key_strategy,
         )
+        self.sync_runs = SyncRuns(store, self.executions, self.feed)
         self.mailboxes.on_commit(self._committed)
         self.scheduler = Scheduler(documents, self.executions, clock)
         self._loops: list[asyncio.Task[None]] = []

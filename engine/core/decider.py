@@ -18,7 +18,7 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from engine.core import events as ev
-from engine.core import operations
+from engine.core import interventions, operations
 from engine.core.errors import ConflictError, InvariantError, NotFoundError, RefusedError
 from engine.core.facts import View
 from engine.core.flow import advance, end_workflow, ended, rearm, run_rearmed, with_lease
@@ -423,6 +423,20 @@ def _message(step: Step, event: ev.MessageSent) -> Applied:
     return Applied(changed=True, task=task)
 
 
+def _reset_callbacks(step: Step, _: ev.ResetCallbacks) -> Applied:
+    return Applied(changed=interventions.reset_callbacks(step))
+
+
+def _set_variables(step: Step, event: ev.SetVariables) -> Applied:
+    interventions.set_variables(step, event)
+    return Applied(changed=True)
+
+
+def _jump(step: Step, event: ev.Jump) -> Applied:
+    interventions.jump(step, event)
+    return Applied(changed=True)
+
+
 _HANDLERS: dict[type, Callable[[Step, Any], Applied]] = {
     ev.Start: _start,
     ev.TaskReported: _reported,
@@ -438,6 +452,9 @@ _HANDLERS: dict[type, Callable[[Step, Any], Applied]] = {
     ev.Restart: _restart,
     ev.Rerun: _rerun,
     ev.SkipTask: _skip,
+    ev.ResetCallbacks: _reset_callbacks,
+    ev.SetVariables: _set_variables,
+    ev.Jump: _jump,
     ev.MessageSent: _message,
     ev.Continue: _continue,
 }

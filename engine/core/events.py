@@ -130,6 +130,24 @@ class MessageSent(Struct, kw_only=True, tag=True):
     payload: Raw
 
 
+class ResetCallbacks(Struct, kw_only=True, tag=True):
+    """Make postponed tasks due now."""
+
+
+class SetVariables(Struct, kw_only=True, tag=True, omit_defaults=True):
+    """Write over the workflow's variables: a JSON object. With `append` lists grow by what is given."""
+
+    variables: Raw
+    append: bool = False
+
+
+class Jump(Struct, kw_only=True, tag=True, omit_defaults=True):
+    """Drop what is under way and go on from this task, `input` written over its own."""
+
+    ref: str
+    input: Raw = EMPTY_OBJECT
+
+
 class Continue(Struct, kw_only=True, tag=True):
     """Go on with what an earlier step left pending because it had done enough."""
 

@@ -344,6 +344,22 @@ class Executions(Reading):
         )
         await self._mailboxes.submit(workflow_id, event)
 
+    async def reset_callbacks(self, workflow_id: str) -> None:
+        """Make postponed tasks due now."""
+        await self._mailboxes.submit(workflow_id, ev.ResetCallbacks())
+
+    async def set_variables(
+        self, workflow_id: str, variables: dict[str, Any], *, append: bool = False
+    ) -> None:
+        """Write members over the workflow's variables; with `append` lists grow by what is given."""
+        given = Raw(msgspec.json.encode(variables))
+        await self._mailboxes.submit(workflow_id, ev.SetVariables(variables=given, append=append))
+
+    async def jump(self, workflow_id: str, ref: str, task_input: dict[str, Any]) -> None:
+        """Drop what is under way and go on from a task of the top level."""
+        given = Raw(msgspec.json.encode(task_input))
+        await self._mailboxes.submit(workflow_id, ev.Jump(ref=ref, input=given))
+
     async def decide(self, workflow_id: str) -> None:
         """Look at a workflow again. Nothing waits for this here; it is the clients' safety net."""
         await self._mailboxes.submit(workflow_id, ev.Continue())

@@ -5,11 +5,13 @@ tests/conftest.py imports the fixtures, so that every test may ask for `postgres
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Iterator
 
 import pytest
 
+from engine.adapters.sql.postgres_schema import bring_up_to_date
 from engine.testing.postgres_server import PostgresServer, postgres_running
 
 _serial = itertools.count(1)
@@ -33,7 +35,8 @@ def empty_postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def postgres_template(postgres_server: PostgresServer) -> str:
     """The name of a database whose tables stand; copying it is quicker than making them."""
-    postgres_server.create("showrunner_blank")
+    url = postgres_server.create("showrunner_blank")
+    asyncio.run(bring_up_to_date(url))
     return "showrunner_blank"
 
 

@@ -8,10 +8,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import Connection, create_engine, delete, event, insert
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
+from engine.adapters.sql.migrations import marker
+from engine.adapters.sql.tables import document
 from engine.core.errors import StoreError
 
 LOCK_WAIT_S_MAX = 60
@@ -52,6 +54,11 @@ def upgrade(connection: Connection) -> None:
         raise StoreError(
             f"written by a newer version of Showrunner; upgrade, or use another database ({error})"
         ) from error
+    forget = delete(document).where(document.c.kind == "schema", document.c.name == "compatible")
+    connection.execute(forget)
+    connection.execute(
+        insert(document).values(kind="schema", name="compatible", revision=1, at_ms=0, body=marker())
+    )
 
 
 def configuration() -> Config:

@@ -1,0 +1,64 @@
+"""Search in PostgreSQL: SQLAlchemy writes the statements, the driver runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg  # type: ignore[import-untyped]  # the driver ships no types
+from msgspec import Raw
+from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
+from sqlalchemy.sql.expression import ClauseElement
+
+from engine.adapters.sql import codec, search_sql
+from engine.adapters.sql.postgres_connection import DISCONNECTED, PostgresDatabase, meaning
+from engine.core.search import SearchQuery
+from engine.ports.stores import WorkflowRow
+
+Row = Sequence[Any]
+_DIALECT = asyncpg_dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+
+
+def numbered(statement: ClauseElement) -> tuple[str, list[Any]]:
+    """The text of a statement with `$1`, `$2` ... and its parameters in that order."""
+    made = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
+    return str(made), [made.params[name] for name in getattr(made, "positiontup", None) or ()]
+
+
+def workflow_row(row: Row) -> WorkflowRow:
+    """A workflow from header, input, output."""
+    header, given, output = row
+    return WorkflowRow(header=codec.decode_header(header), input=Raw(given), output=Raw(output))
+
+
+class PostgresSearch:
+    """What a PostgreSQL store answers about many workflows at once."""
+
+    def __init__(self, database: PostgresDatabase) -> None:
+        self.database = database
+
+    async def search(self, query: SearchQuery) -> tuple[int, list[WorkflowRow]]:
+        found, rows = await self._count_and_page(
+            query, search_sql.search_count(query), search_sql.search_page(query)
+        )
+        return found, [workflow_row(row) for row in rows]
+
+    async def _count_and_page(
+        self, query: SearchQuery, count: ClauseElement, page: ClauseElement
+    ) -> tuple[int, list[Row]]:
+        """All matches counted and one page of them, both of one state of the database."""
+        counting, counting_values = numbered(count)
+        paging, paging_values = numbered(page)
+        try:
+            async with (
+                self.database.long.connection() as connection,
+                connection.transaction(isolation="repeatable_read", readonly=True),
+            ):
+                found = int(await connection.fetchval(counting, *counting_values))
+                if query.size <= 0 or query.start >= found:
+                    return found, []
+                return found, await connection.fetch(paging, *paging_values)
+        except asyncpg.CharacterNotInRepertoireError:
+            return 0, []  # no row has a text with a NUL in it
+        except (*DISCONNECTED, asyncpg.PostgresError) as error:
+            raise meaning(error, self.database.where) from error

@@ -98,7 +98,7 @@ class Queues:
                 raise
             self._leave(queue, waiter)
             if claimed:
-                return [await self._document(item) for item in claimed]
+                return await self._documents(claimed)
             woken = woken or waiter.future.done()
             if loop.time() >= end:
                 if woken:
@@ -292,6 +292,15 @@ class Queues:
         if self._committer is None:
             raise RuntimeError("the queues are not wired up")
         return raise_failure(await self._committer.write(write))
+
+    async def _documents(self, claimed: Sequence[Claimed]) -> list[bytes]:
+        """What the worker gets; when that cannot be had, the tasks go back to their queue."""
+        try:
+            return [await self._document(item) for item in claimed]
+        except BaseException:
+            for item in claimed:
+                self._in_background(self._release(item.entry))
+            raise
 
     async def _document(self, item: Claimed) -> bytes:
         graph = self._graph_of(item.entry.workflow_id)

@@ -17,7 +17,7 @@ from engine.services.executions import TaskUpdate
 from engine.testing.story import fork, join, task
 
 if TYPE_CHECKING:
-    from .conftest import Farm
+    from .conftest import Farm, Reopen
 
 LONG_MS = 10_000
 BOUND_S = 30
@@ -185,3 +185,22 @@ async def test_a_handed_over_task_survives_a_failing_store(farm: Farm, fault: An
     assert got == ["b"]
     assert await farm.poll("a") == []
     assert any(isinstance(write, Delta) for write in farm.store.groups[-1]) or fault == "written"
+
+
+async def test_a_task_that_cannot_be_shown_to_its_poll_goes_back(reopen: Reopen) -> None:
+    """The store fails between lease and answer: the next poll gets the task, not one after its timeout."""
+    one = reopen()
+    await one.register(task("a"))
+    await one.start()
+    two = reopen()  # has to read the workflow that the task belongs to
+
+    async def fails(_: str) -> None:
+        raise StoreError("the disk said no")
+
+    two.store.load = fails  # type: ignore[attr-defined]  # stands before the store's own
+    with pytest.raises(StoreError, match="the disk said no"):
+        await two.poll("a")
+    del two.store.load  # type: ignore[attr-defined]  # as above
+    await two.settle()
+
+    assert len(await two.poll("a")) == 1

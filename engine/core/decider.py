@@ -18,7 +18,7 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from engine.core import events as ev
-from engine.core import interventions, operations
+from engine.core import interventions, operations, slots
 from engine.core.errors import ConflictError, InvariantError, NotFoundError, RefusedError
 from engine.core.facts import View
 from engine.core.flow import advance, end_workflow, ended, rearm, run_rearmed, with_lease
@@ -76,6 +76,8 @@ def decide(view: View, stamped: Sequence[ev.Stamped]) -> Decision:
             step.history.append(_history(step.header, item))
         outcomes.append(outcome)
     delta = step.delta()
+    if delta is not None:
+        delta.slot, delta.slot_freed = slots.slot_change(step)
     return Decision(delta=delta, outcomes=outcomes, graph=step.graph)
 
 
@@ -138,6 +140,7 @@ def _start(step: Step, event: ev.Start) -> Applied:
     header.event = event.event
     header.created_by = event.created_by
     header.idempotency_key = event.idempotency_key
+    header.rate_limit_key, step.slots_max = None, event.slots_max
     header.variables = dict(definition.variables)
     given = msgspec.json.decode(event.input)
     if definition.input_template and given:
@@ -145,6 +148,22 @@ def _start(step: Step, event: ev.Start) -> Applied:
         step.input = Raw(msgspec.json.encode({**definition.input_template, **present}))
     else:
         step.input = event.input
+    header.rate_limit_key = slots.slot_key(step)
+    if header.rate_limit_key is not None and event.wait_for_slot:
+        header.rate_limited = True
+        return Applied(changed=True)
+    arm_workflow_timeout(step)
+    begin(step)
+    return Applied(changed=True)
+
+
+def _slot_freed(step: Step, event: ev.SlotFreed) -> Applied:
+    header = step.header
+    if not header.rate_limited or header.status is not WorkflowStatus.RUNNING:
+        return Applied(changed=False)
+    header.rate_limited, step.slots_max = False, event.slots_max
+    header.timeout_from_ms = step.now_ms  # it was not running while it waited
+    step.touched = True
     arm_workflow_timeout(step)
     begin(step)
     return Applied(changed=True)
@@ -159,7 +178,7 @@ def begin(step: Step) -> None:
 
 
 def arm_workflow_timeout(step: Step) -> None:
-    """Set or move the workflow's own timeout: it counts from when it was last brought back, else the start."""
+    """Set or move the workflow's own timeout: it counts from when it was brought back, else the start."""
     definition = step.graph.definition
     if definition.timeout_seconds > 0 and definition.timeout_policy is WorkflowTimeoutPolicy.TIME_OUT_WF:
         since_ms = step.header.timeout_from_ms or step.header.create_ms
@@ -333,6 +352,8 @@ def _resume(step: Step, _: ev.Resume) -> Applied:
         raise operations.not_paused(header)
     step.move_workflow(WorkflowStatus.RUNNING)
     header.last_retried_ms = header.timeout_from_ms = step.now_ms
+    if header.rate_limited:
+        return Applied(changed=True)  # it has not begun, and still waits for its slot
     arm_workflow_timeout(step)
     waiting, header.unprocessed = header.unprocessed, []
     wanted: list[Wanted] = []
@@ -366,6 +387,7 @@ def _take_pending(step: Step) -> list[Wanted]:
 
 def _restart(step: Step, _: ev.Restart) -> Applied:
     operations.reset(step)
+    step.header.rate_limit_key = slots.slot_key(step)
     arm_workflow_timeout(step)
     begin(step)
     operations.tell_parent(step)
@@ -433,6 +455,7 @@ def _set_variables(step: Step, event: ev.SetVariables) -> Applied:
 
 
 def _jump(step: Step, event: ev.Jump) -> Applied:
+    step.header.rate_limited = False  # whoever jumps does not wait for a slot
     interventions.jump(step, event)
     return Applied(changed=True)
 
@@ -456,5 +479,6 @@ _HANDLERS: dict[type, Callable[[Step, Any], Applied]] = {
     ev.SetVariables: _set_variables,
     ev.Jump: _jump,
     ev.MessageSent: _message,
+    ev.SlotFreed: _slot_freed,
     ev.Continue: _continue,
 }

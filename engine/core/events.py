@@ -12,7 +12,12 @@ from engine.core.statuses import TaskStatus, WorkflowStatus
 
 
 class Start(Struct, kw_only=True, tag=True, omit_defaults=True):
-    """The workflow comes into being; its graph is in the view."""
+    """The workflow comes into being; its graph is in the view.
+
+    Attributes:
+        slots_max: take one of so many slots, if its definition has a rate limit; None takes one unasked.
+        wait_for_slot: come into being without a task and wait for a slot.
+    """
 
     input: Raw = EMPTY_OBJECT
     correlation_id: str | None = None
@@ -23,6 +28,8 @@ class Start(Struct, kw_only=True, tag=True, omit_defaults=True):
     event: str | None = None
     created_by: str | None = None
     idempotency_key: str | None = None
+    slots_max: int | None = None
+    wait_for_slot: bool = False
 
 
 class TaskReported(Struct, kw_only=True, tag=True, omit_defaults=True):
@@ -148,6 +155,12 @@ class Jump(Struct, kw_only=True, tag=True, omit_defaults=True):
     input: Raw = EMPTY_OBJECT
 
 
+class SlotFreed(Struct, kw_only=True, tag=True):
+    """There may be room for a workflow that waits for one of `slots_max` slots."""
+
+    slots_max: int
+
+
 class Continue(Struct, kw_only=True, tag=True):
     """Go on with what an earlier step left pending because it had done enough."""
 
@@ -168,6 +181,10 @@ Event = (
     | Rerun
     | SkipTask
     | MessageSent
+    | ResetCallbacks
+    | SetVariables
+    | Jump
+    | SlotFreed
     | Continue
 )
 

@@ -316,6 +316,7 @@ def end_workflow(step: Step, end: EndWorkflow, *, by_request: bool = False) -> N
     header.inbox = []
     header.open, header.joins, header.loops, header.pending, header.unprocessed = 0, {}, {}, [], []
     header.permissive_failures = {}
+    header.rate_limited = False
     output = end.output if end.output is not None else _output(step)
     step.move_workflow(end.status)
     header.reason = end.reason

@@ -9,14 +9,19 @@ are of one definition.
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Generic, TypeVar
 
+import msgspec
 from msgspec import Struct
 
+from engine.core.jsonpath import MISSING, PathSyntaxError, compile_path
 from engine.core.model import TaskDef
+from engine.core.records import Task
+from engine.core.values import to_text
 
 T = TypeVar("T")
 
@@ -38,6 +43,8 @@ class TaskLimit(Struct, kw_only=True, frozen=True):
     window_ms: int = 1_000
 
 
+_EXPRESSION = re.compile(r"\$\{([^{}]*)\}")
+
 TaskLimits = Mapping[str, TaskLimit]
 """By task definition name; a definition that is not named is not limited."""
 
@@ -57,26 +64,39 @@ def limit_of(definition: TaskDef) -> TaskLimit | None:
     return TaskLimit(held_max=held_max, deliveries_max=deliveries_max, window_ms=window_ms or 1_000)
 
 
-def lane_of(
-    definition: TaskDef | None, *, task_type: str, def_name: str, task_id: str, key: Callable[[str], str]
-) -> str:
-    """The lane a task waits in.
+def lane_of(task: Task, definition: TaskDef | None) -> str:
+    """The lane a task waits in; `definition` is the one its workflow has frozen.
 
-    Args:
-        definition: as the workflow has it frozen.
-        task_type: what its queue is named after.
-        def_name: name of its definition.
-        task_id: spreads tasks evenly where the definition names no key.
-        key: evaluates `partitionBy` over the task's input.
+    Without `partitionBy` tasks are spread over the partitions by their id, evenly and at random.
     """
-    lane = def_name if def_name != task_type else ""
+    head = task.head
+    lane = head.task_def_name if head.task_def_name != head.task_type else ""
     if definition is None:
         return lane
     count = min(definition.partitions or 0, PARTITIONS_MAX)
     if count > 1:
-        by = task_id if not definition.partition_by else key(definition.partition_by)
-        lane += f"#{zlib.crc32(by.encode()) % count:03}"
+        key = head.task_id
+        if definition.partition_by:
+            key = partition_key(definition.partition_by, bytes(head.input_data))
+        lane += f"#{zlib.crc32(key.encode()) % count:03}"
     return lane
+
+
+def partition_key(text: str, task_input: bytes) -> str:
+    """Evaluate `partitionBy`: `${path}` stands for what the task's input has there, all else for itself.
+
+    What is not there, or is no path, is `null`: such tasks share a lane.
+    """
+    document = msgspec.json.decode(task_input)
+
+    def value(match: re.Match[str]) -> str:
+        try:
+            found = compile_path(match[1]).find(document, document)
+        except PathSyntaxError:
+            found = None
+        return to_text(None if found is MISSING else found)
+
+    return _EXPRESSION.sub(value, text)
 
 
 def window_opens_ms(deliveries: Iterable[tuple[int, int]], limit: TaskLimit) -> int:

@@ -122,6 +122,7 @@ class Step:
         self.input: Raw | None = None
         self.output: Raw | None = None
         self.touched = creating
+        self.slots_max: int | None = None  # how many slots there are, when this step asks for one
         self.created_in_event = 0
         self.later: list[Wanted] = []  # asked for while something else is being created
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from engine.core.limits import lane_of
 from engine.core.model import TaskDef, TimeoutPolicy
 from engine.core.records import Lease, QueueEntry, Task
 
@@ -71,6 +72,8 @@ def queue_entry(task: Task, policy: TaskDef | None, *, queue: str, due_ms: int) 
         queue=queue,
         priority=task.head.workflow_priority,
         due_ms=due_ms,
+        def_name=task.head.task_def_name,
+        lane=lane_of(task, policy),
     )
     if policy is None:
         return entry

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -12,7 +12,7 @@ from msgspec import Raw
 
 from engine.core import events as ev
 from engine.core import messages as m
-from engine.core.errors import EngineError, NotFoundError, RefusedError
+from engine.core.errors import EngineError, NotFoundError, RefusedError, StoreError
 from engine.core.graph import Graph
 from engine.core.model import MalformedBodyError, decode_workflow_def
 from engine.core.records import Message
@@ -25,6 +25,8 @@ log = structlog.get_logger(__name__)
 
 SWEEP_BATCH_MAX = 500
 
+Publish = Callable[[str, bytes, str], Awaitable[None]]
+
 
 class Outbox:
     def __init__(
@@ -36,7 +38,12 @@ class Outbox:
         self._definitions = definitions
         self._under_way: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._publish: Publish = _nobody
         self.swept = 0
+
+    def on_event(self, publish: Publish) -> None:
+        """Hand events of EVENT tasks to `publish(event, payload, id)`; what it raises keeps the message."""
+        self._publish = publish
 
     def committed(self, messages: Sequence[Message]) -> None:
         """Deliver messages just written, in the background."""
@@ -117,6 +124,9 @@ class Outbox:
             case "start_failure_workflow":
                 body = msgspec.json.decode(message.body, type=m.StartFailureWorkflow)
                 await self._start_failure_workflow(target, body)
+            case "publish_event":
+                event_body = msgspec.json.decode(message.body, type=m.PublishEvent)
+                await self._publish(event_body.queue, bytes(event_body.payload), event_body.event_id)
             case "continue":
                 await self._mailboxes.submit(target, ev.Continue())
             case _:
@@ -207,3 +217,7 @@ class Outbox:
             task_to_domain=body.task_to_domain,
         )
         await self._mailboxes.create(workflow_id, graph, start)
+
+
+async def _nobody(event: str, payload: bytes, message_id: str) -> None:
+    raise StoreError(f"event {event}: nothing takes events here")

@@ -22,6 +22,9 @@ T = TypeVar("T")
 REPORTS_MAX = 30
 """Times a worker sends a result before it gives up; the faults of a simulation end long before."""
 
+SETTLED_S = 2.0
+"""How long after its end a poll's writes may still be under way."""
+
 
 class Habits(Struct, kw_only=True):
     """How workers and networks misbehave, as probabilities; all zero when the quiet begins."""
@@ -85,6 +88,11 @@ def _condition(server: Server) -> tuple[int, int]:
     return server.life + (not server.up), server.link.hurt
 
 
+def _excuse(record: PollRecord, server: Server, before: tuple[int, int]) -> None:
+    """A fault around the poll explains a lease that nobody got."""
+    record.clean = record.clean and _condition(server) == before
+
+
 class Worker:
     """Polls for ever, and works on what it gets."""
 
@@ -130,14 +138,14 @@ class Worker:
             else:
                 answers = await polling
         except TimeoutError as gone:
-            record.clean = _condition(server) == before
             raise GoneError(server.name) from gone
         except (GoneError, StoreError):
             record.clean = False
             raise
         finally:
-            record.ended_s = asyncio.get_running_loop().time()
-        record.clean = _condition(server) == before
+            loop = asyncio.get_running_loop()
+            record.ended_s = loop.time()
+            loop.call_later(SETTLED_S, _excuse, record, server, before)
         documents: list[dict[str, Any]] = [msgspec.json.decode(answer) for answer in answers]
         for one in documents:
             response_s = one.get("responseTimeoutSeconds", 0)

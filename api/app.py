@@ -11,7 +11,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import JSONResponse
 
 from api.bodies import BODY_BYTES_MAX, Receive, Scope, header
-from api.conductor import bulk, metadata, openapi, scheduler, tasks, workflows
+from api.conductor import bulk, events, metadata, openapi, scheduler, tasks, workflows
 from api.errors import Handler, install, log_failure
 from api.hot import Answer, HotRoutes
 from api.ops import routes as ops
@@ -134,6 +134,7 @@ def create_app(
         workflows.router,
         metadata.router,
         scheduler.router,
+        events.router,
     ):
         app.include_router(router)
     install(app, product_prefixes=product_prefixes, product=exception_handlers or {})

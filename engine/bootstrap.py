@@ -15,17 +15,25 @@ from engine.adapters.scripts.quickjs_runner import QuickJsRunner
 from engine.adapters.sql.sqlite import SqliteExecutionStore, SqliteMetadataStore
 from engine.adapters.sql.sqlite_documents import SqliteDocumentStore
 from engine.adapters.system.real import SystemChance, SystemClock
+from engine.adapters.system.sealing import FernetSealer
 from engine.core.errors import InvalidRequestError, StoreError
 from engine.core.facts import View
 from engine.core.idempotency import strategy_of
 from engine.core.records import Delta
+from engine.ports.brokers import Broker
 from engine.ports.documents import DocumentStore
 from engine.ports.scripts import ScriptRunner
 from engine.ports.stores import ExecutionStore, MetadataStore
 from engine.ports.system import Chance, Clock
 from engine.services.committer import Committer
 from engine.services.definitions import Definitions
+from engine.services.delivery import Delivery
 from engine.services.due_loop import DueLoop
+from engine.services.event_actions import EventActions
+from engine.services.event_consumers import EventConsumers
+from engine.services.event_handlers import EventHandlers
+from engine.services.event_upkeep import EventUpkeep
+from engine.services.events import EventBus
 from engine.services.executions import Executions
 from engine.services.fact_loader import FactLoader
 from engine.services.feed import Change, Feed
@@ -34,9 +42,11 @@ from engine.services.mailboxes import Mailboxes
 from engine.services.metadata import Metadata
 from engine.services.options import Options
 from engine.services.outbox import Outbox
+from engine.services.queue_updates import QueueUpdates
 from engine.services.queues import Queues
-from engine.services.sync_runs import SyncRuns
 from engine.services.scheduler import Scheduler
+from engine.services.secrets import Environment, Secrets
+from engine.services.sync_runs import SyncRuns
 from engine.services.timers import Timers
 from engine.settings import EngineSettings
 
@@ -50,7 +60,8 @@ class Engine:
     """A running engine: `async with await open_engine(settings) as engine: ...`.
 
     Attributes:
-        executions, queues, metadata, scheduler, feed: the services that the API calls.
+        executions, queues, metadata, scheduler, event_handlers, events, queue_updates, feed: the services
+            that the API calls.
         documents: named documents of the services around the engine (schedules, secrets, ...).
         timers, outbox, committer, mailboxes: what keeps them going; tests and metrics look at them.
     """
@@ -66,6 +77,7 @@ class Engine:
         chance: Chance,
         environment: Mapping[str, str],
         options: Options | None = None,
+        brokers: Mapping[str, Broker] | None = None,
     ) -> None:
         options = options or Options()
         self.store = store
@@ -77,9 +89,11 @@ class Engine:
             store, metadata, environment=environment, js_problem=scripts.syntax_problem
         )
         self.metadata = Metadata(metadata, self.definitions, clock)
-        self.queues = Queues(store, self.definitions, clock)
+        self.secrets = Secrets(documents, clock, fixed=options.fixed_secrets, sealer=options.sealer)
+        self.environment = Environment(documents, clock, fixed=environment)
+        self.queues = Queues(store, self.definitions, Delivery(self.secrets, self.environment), clock)
         self.committer = Committer(store, self.queues)
-        loader = FactLoader(store, self.definitions, scripts)
+        loader = FactLoader(store, self.definitions, scripts, self.environment)
         self.mailboxes = Mailboxes(loader, self.committer, clock, chance)
         self.outbox = Outbox(store, self.committer, self.mailboxes, self.definitions)
         self.timers = Timers(store, self.mailboxes, clock, lambda task_id: self.queues.extend(task_id, None))
@@ -100,11 +114,39 @@ class Engine:
         self.sync_runs = SyncRuns(store, self.executions, self.feed)
         self.mailboxes.on_commit(self._committed)
         self.scheduler = Scheduler(documents, self.executions, clock)
+        self.event_handlers = EventHandlers(documents, clock)
+        self.events = EventBus(
+            documents,
+            self.event_handlers,
+            EventActions(store, self.executions, self.mailboxes, environment),
+            scripts=scripts,
+            clock=clock,
+            brokers=brokers,
+        )
+        self.outbox.on_event(self.events.publish)
+        self.event_consumers = EventConsumers(self.events, clock)
+        self.event_upkeep = EventUpkeep(documents, self.events, clock)
+        self.queue_updates = QueueUpdates(documents, store, self.executions, clock=clock, chance=chance)
         self._loops: list[asyncio.Task[None]] = []
-        self._timer_loop = DueLoop("timers", self.timers.fire_due, clock)
-        self.timers.on_earlier(self._timer_loop.note)
-        self._schedule_loop = DueLoop("scheduler", self.scheduler.fire_due, clock)
-        self.scheduler.on_earlier(self._schedule_loop.note)
+        self._due_loops = self._steps()
+
+    def _steps(self) -> list[DueLoop]:
+        """What is repeated while the engine runs, each woken by those who give it something to do."""
+        clock = self.clock
+        timers = DueLoop("timers", self.timers.fire_due, clock)
+        self.timers.on_earlier(timers.note)
+        schedules = DueLoop("schedules", self.scheduler.fire_due, clock)
+        self.scheduler.on_earlier(schedules.note)
+        consumers = DueLoop("event queues", self.event_consumers.step, clock)
+        upkeep = DueLoop("event upkeep", self.event_upkeep.step, clock)
+
+        def handlers_changed() -> None:
+            consumers.note(clock.now_ms())
+            upkeep.note(clock.now_ms())
+
+        self.event_handlers.on_change(handlers_changed)
+        updates = DueLoop("queue updates", self.queue_updates.step, clock)
+        return [timers, schedules, consumers, upkeep, updates]
 
     def _committed(self, view: View, delta: Delta) -> None:
         """After every step: send what it says to others, mind its timers, tell whoever watches."""
@@ -130,9 +172,9 @@ class Engine:
 
     # ------------------------------------------------------------------------------------ loops
     def start(self) -> None:
-        """Begin firing timers and schedules, and sweeping the outbox."""
-        steps = (self._timer_loop.run(), self._schedule_loop.run(), self._sweep())
-        self._loops = [asyncio.ensure_future(step) for step in steps]
+        """Begin what the engine repeats: timers, schedules, events, the sweep of the outbox."""
+        steps = [loop.run() for loop in self._due_loops]
+        self._loops = [asyncio.ensure_future(step) for step in (*steps, self._sweep())]
 
     async def _sweep(self) -> None:
         while True:
@@ -151,6 +193,7 @@ class Engine:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
         self._loops = []
+        await self.event_consumers.aclose()
         await self.mailboxes.idle()
         await self.outbox.idle()
         await self.committer.idle()
@@ -191,8 +234,11 @@ async def open_engine(
 
 
 def _options(settings: EngineSettings) -> Options:
+    keys = [key.strip() for key in settings.secrets_key.get_secret_value().split(",") if key.strip()]
     return Options(
-        key_strategy=strategy_of(settings.idempotency_strategy), fixed_secrets=settings.fixed_secrets()
+        key_strategy=strategy_of(settings.idempotency_strategy),
+        fixed_secrets=settings.fixed_secrets(),
+        sealer=FernetSealer(keys) if keys else None,
     )
 
 

@@ -11,6 +11,7 @@ from fastapi.openapi.utils import get_openapi
 
 from api.conductor import shapes
 from api.errors import ErrorResponse, below
+from engine.core.event_handlers import EventExecution, EventHandler
 from engine.core.model import TaskDef, WorkflowDef
 from engine.core.schedules import WorkflowSchedule
 
@@ -20,6 +21,8 @@ _DOCUMENTED: tuple[type, ...] = (
     TaskDef,
     WorkflowDef,
     WorkflowSchedule,
+    EventHandler,
+    EventExecution,
     *(
         kind
         for kind in vars(shapes).values()

@@ -11,7 +11,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import JSONResponse
 
 from api.bodies import BODY_BYTES_MAX, Receive, Scope, header
-from api.conductor import bulk, events, metadata, openapi, scheduler, tasks, workflows
+from api.conductor import bulk, events, metadata, openapi, scheduler, sync_runs, tasks, workflows
 from api.errors import Handler, install, log_failure
 from api.hot import Answer, HotRoutes
 from api.ops import routes as ops
@@ -30,14 +30,16 @@ REQUEST_ID_CHARS_MAX = 128
 class Application:
     """The ASGI callable a server runs. `fastapi` is the application behind the hot routes."""
 
-    def __init__(self, fastapi: FastAPI, hot: HotRoutes, metrics: Metrics) -> None:
+    def __init__(self, fastapi: FastAPI, engine: Engine, hot: HotRoutes, metrics: Metrics) -> None:
         self.fastapi = fastapi
+        self._engine = engine
         self._hot = hot
         self._metrics = metrics
 
     def drain(self) -> None:
-        """Call when the server begins to stop: long polls end at once instead of holding it up."""
+        """Call when the server begins to stop: calls that wait end at once instead of holding it up."""
         self._hot.drain()
+        self._engine.sync_runs.drain()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -129,6 +131,7 @@ def create_app(
     for router in (
         *routers,
         ops.router,
+        sync_runs.router,  # before the routes whose path arguments would take theirs
         tasks.router,
         bulk.router,
         workflows.router,
@@ -145,7 +148,7 @@ def create_app(
         """Upstream's address of the OpenAPI document."""
         return JSONResponse(app.openapi())
 
-    return Application(app, hot, metrics)
+    return Application(app, engine, hot, metrics)
 
 
 def request_id_of(scope: Scope) -> bytes | None:

@@ -7,13 +7,17 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import Depends, Path, Query, Request, Response
+from msgspec import Raw
 from pydantic import BeforeValidator
 from pydantic_core import PydanticUseDefault
 
-from api.bodies import read_body, readable
+from api.bodies import decode, read_body, readable
 from api.errors import JSON
 from api.hot import HotRoutes
 from engine.bootstrap import Engine
+from engine.core.model import MalformedBodyError
+
+_read_raw = msgspec.json.Decoder(Raw)
 
 INT32_MAX = 2**31 - 1
 INT64_MAX = 2**63 - 1
@@ -76,6 +80,18 @@ Overwrite = Annotated[bool, _LENIENT]
 TaskType = Annotated[str, Query(alias="taskType")]
 TaskTypes = Annotated[list[str] | None, Query(alias="taskType")]
 PayloadType = Annotated[str, Query(alias="payloadType")]
+
+
+def object_of(body: bytes) -> Raw:
+    """A body that must be a JSON object, as it is.
+
+    Raises:
+        MalformedBodyError: absent, no JSON, or something else than an object.
+    """
+    value = decode(_read_raw, body)
+    if bytes(memoryview(value)[:1]) != b"{":
+        raise MalformedBodyError("The request body must be a JSON object")
+    return value
 
 
 def json_answer(body: bytes) -> Response:

@@ -26,7 +26,7 @@ _DOCUMENTED: tuple[type, ...] = (
     *(
         kind
         for kind in vars(shapes).values()
-        if isinstance(kind, type) and issubclass(kind, shapes.Wire) and kind is not shapes.Wire
+        if isinstance(kind, type) and kind.__module__ == shapes.__name__ and kind is not shapes.Wire
     ),
 )
 

@@ -7,34 +7,21 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import Struct
 
 from engine.core.model import WorkflowDef, WorkflowTask
 from engine.core.statuses import TaskStatus, WorkflowStatus
+from engine.services.executions import REPORTABLE, StartRequest, TaskUpdate
 
-# What a worker may report; the engine's other statuses are its own to give.
-RESULT_STATUSES = frozenset({"IN_PROGRESS", "FAILED", "FAILED_WITH_TERMINAL_ERROR", "COMPLETED", "CANCELED"})
+RESULT_STATUSES = frozenset(REPORTABLE)
 
 
 class Wire(Struct, kw_only=True, rename="camel"):
     """Unknown members are ignored; an explicit null means the default."""
 
 
-class StartWorkflowRequest(Wire):
+class StartWorkflowRequest(StartRequest):
     """What to start. `workflowDef` starts a definition that nobody registered."""
-
-    name: str | None = None
-    version: int | None = None
-    correlation_id: str | None = None
-    input: dict[str, Any] | None = msgspec.field(default_factory=dict)
-    task_to_domain: dict[str, str] | None = None
-    workflow_def: Raw | UnsetType = UNSET
-    external_input_payload_storage_path: str | None = None
-    priority: int | None = None
-    created_by: str | None = None
-    idempotency_key: str | None = None
-    idempotency_strategy: str | None = None
 
 
 class TaskExecLog(Wire):
@@ -45,20 +32,40 @@ class TaskExecLog(Wire):
     created_time: int = 0
 
 
-class TaskResult(Wire):
+class TaskResult(TaskUpdate):
     """What a worker reports. With `extendLease` only the lease is renewed."""
 
-    workflow_instance_id: str | None = None
+
+class SignalResponse(Wire):
+    """A run as a synchronous call answers it: a workflow, or the task that blocks it.
+
+    `signalTimeout` says that the time was over before anything the call waited for had happened.
+    """
+
+    response_type: str
+    target_workflow_id: str
+    target_workflow_status: WorkflowStatus
+    request_id: str
+    workflow_id: str
+    signal_timeout: bool
+    input: dict[str, Any]
+    output: dict[str, Any]
+    status: str
+    create_time: int
+    update_time: int
+    priority: int
+    variables: dict[str, Any]
+    tasks: list[Any]
+    correlation_id: str | None = None
+    created_by: str | None = None
     task_id: str | None = None
+    task_type: str | None = None
+    task_def_name: str | None = None
+    reference_task_name: str | None = None
+    retry_count: int | None = None
+    retried_task_id: str | None = None
+    workflow_type: str | None = None
     reason_for_incompletion: str | None = None
-    callback_after_seconds: int | None = None
-    worker_id: str | None = None
-    status: str | None = None
-    output_data: Raw | UnsetType = UNSET
-    logs: list[dict[str, Any]] | None = None
-    external_output_payload_storage_path: str | None = None
-    sub_workflow_id: str | None = None
-    extend_lease: bool | None = None
 
 
 class RerunWorkflowRequest(Wire):

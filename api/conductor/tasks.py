@@ -5,12 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
-from msgspec import Raw
-from starlette.exceptions import HTTPException
 
-from api.bodies import decode
 from api.conductor.deps import (
     BodyDep,
     EngineDep,
@@ -22,6 +18,7 @@ from api.conductor.deps import (
     encoded,
     json_answer,
     nothing,
+    object_of,
     text,
 )
 from api.conductor.external import external_location
@@ -46,7 +43,6 @@ router = APIRouter(prefix="/api/tasks", tags=["tasks"])
 
 SHARD = "a"  # the one shard that upstream's SQL back ends name in the verbose queue listing
 
-_read_object = msgspec.json.Decoder(Raw)
 _WHO = [
     query("workerid", "string", "Who polls; `workerId` is understood too."),
     query("domain", "string", "Only tasks of this domain."),
@@ -251,17 +247,12 @@ def split_commas(values: list[str] | None) -> list[str]:
 
 async def _update_by_ref(engine: EngineDep, body: bytes, pending: Pending) -> str | None:
     status = pending.status
-    if status == "signal":
-        # `/tasks/{id}/{status}/signal` is another route of the protocol, which this server does not have.
-        raise HTTPException(404)
     if status not in RESULT_STATUSES:
         raise BadParameterError(
             f'Failed to convert the path\'s status; for input string: "{status}"; use one of '
             + ", ".join(sorted(RESULT_STATUSES))
         )
-    output = decode(_read_object, body)
-    if bytes(memoryview(output)[:1]) != b"{":
-        raise MalformedBodyError("The request body must be a JSON object, the task's output")
+    output = object_of(body)
     try:
         return await engine.executions.update_by_ref(
             pending.workflow_id, pending.ref, status, output, pending.workerid or None

@@ -298,6 +298,13 @@ async def rerun(engine: EngineDep, body: BodyDep, workflow_id: str) -> Response:
     return text(rerun_id)
 
 
+@router.post("/{workflow_id}/resetcallbacks", status_code=204, responses=NOTHING)
+async def reset_callbacks(engine: EngineDep, workflow_id: str) -> Response:
+    """Make tasks due now that a worker or a retry put off."""
+    await engine.executions.reset_callbacks(workflow_id)
+    return nothing()
+
+
 @router.post("/{workflow_id}/restart", status_code=204, responses=NOTHING)
 async def restart(
     engine: EngineDep, workflow_id: str, use_latest_definitions: UseLatestDefinitions = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, field
 
 from engine.core import events as ev
 from engine.core.errors import InvalidRequestError, NotFoundError
@@ -30,6 +30,11 @@ from engine.services.reading import Reading
 LOG_LINES_PER_UPDATE_MAX = 10
 """Log lines of one task update that are kept (upstream: taskExecLogSizeLimit)."""
 
+
+def _null() -> Raw:
+    return Raw(b"null")
+
+
 REPORTABLE = {
     "IN_PROGRESS": TaskStatus.IN_PROGRESS,
     "FAILED": TaskStatus.FAILED,
@@ -41,14 +46,17 @@ REPORTABLE = {
 
 
 class StartRequest(Struct, kw_only=True, rename="camel"):
-    """Upstream's StartWorkflowRequest. `workflow_def` is the inline definition's JSON when given."""
+    """Upstream's StartWorkflowRequest; an `input` of None was given as null, which is refused.
+
+    `workflow_def` is an inline definition's JSON, or the JSON null.
+    """
 
     name: str | None = None
     version: int | None = None
     correlation_id: str | None = None
-    input: dict[str, Any] | None = None
+    input: dict[str, Any] | None = field(default_factory=dict)
     task_to_domain: dict[str, str] | None = None
-    workflow_def: Raw | None = None
+    workflow_def: Raw = field(default_factory=_null)
     external_input_payload_storage_path: str | None = None
     priority: int | None = None
     created_by: str | None = None
@@ -57,7 +65,7 @@ class StartRequest(Struct, kw_only=True, rename="camel"):
 
 
 class TaskUpdate(Struct, kw_only=True, rename="camel"):
-    """Upstream's TaskResult as a worker sends it."""
+    """Upstream's TaskResult as a worker sends it; `output_data` is a JSON object or null."""
 
     workflow_instance_id: str | None = None
     task_id: str | None = None
@@ -65,7 +73,7 @@ class TaskUpdate(Struct, kw_only=True, rename="camel"):
     callback_after_seconds: int | None = None
     worker_id: str | None = None
     status: str | None = None
-    output_data: Raw | None = None
+    output_data: Raw = field(default_factory=_null)
     logs: list[dict[str, Any]] | None = None
     external_output_payload_storage_path: str | None = None
     sub_workflow_id: str | None = None
@@ -150,7 +158,7 @@ class Executions(Reading):
         return workflow_id
 
     async def _graph_to_start(self, request: StartRequest) -> Graph:
-        if request.workflow_def is not None and bytes(request.workflow_def) != b"null":
+        if bytes(memoryview(request.workflow_def)[:1]) == b"{":
             definition = decode_workflow_def(bytes(request.workflow_def))
             problems = validate_workflow_def(
                 definition,
@@ -193,9 +201,7 @@ class Executions(Reading):
         event = ev.TaskReported(
             task_id=task_id,
             status=_status(update.status),
-            output=update.output_data
-            if update.output_data is not None and _is_object(update.output_data)
-            else EMPTY_OBJECT,
+            output=update.output_data if _is_object(update.output_data) else EMPTY_OBJECT,
             reason=update.reason_for_incompletion,
             worker_id=update.worker_id,
             callback_after_seconds=max(0, update.callback_after_seconds or 0),
@@ -225,11 +231,7 @@ class Executions(Reading):
         if task is None:
             raise NotFoundError(f"No such task found by id: {task_id}")
         progress = None
-        if (
-            update.status == "IN_PROGRESS"
-            and update.output_data is not None
-            and _is_object(update.output_data)
-        ):
+        if update.status == "IN_PROGRESS" and _is_object(update.output_data):
             progress = update.output_data if bytes(update.output_data) != b"{}" else None
         if task.open and await self._queues.extend(task_id, progress) and progress is not None:
             workflow_id = task.head.workflow_instance_id

@@ -7,7 +7,6 @@ decides.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable
 
 import structlog
@@ -30,13 +29,10 @@ from engine.core.statuses import WORKFLOW_OPEN
 from engine.ports.system import Chance, Clock
 from engine.services.committer import Committer
 from engine.services.fact_loader import FactLoader
+from engine.services.residents import Resident, Residents, absorb
 
 log = structlog.get_logger(__name__)
 
-RESIDENTS_MAX = 5_000
-"""Workflows kept in memory between steps, the least recently used leaving first."""
-TASKS_KEPT_MAX = 512
-"""Tasks of one workflow kept in memory between steps."""
 EVENTS_PER_STEP_MAX = 256
 """Events decided into one delta."""
 ATTEMPTS_MAX = 20
@@ -47,22 +43,13 @@ FACT_ROUNDS_MAX = 100_000
 Committed = Callable[[View, Delta], None]
 
 
-class _Resident:
-    __slots__ = ("busy", "inbox", "view")
-
-    def __init__(self, view: View) -> None:
-        self.view = view
-        self.inbox: list[tuple[ev.Stamped, asyncio.Future[Applied]]] = []
-        self.busy = False
-
-
 class Mailboxes:
     def __init__(self, loader: FactLoader, committer: Committer, clock: Clock, chance: Chance) -> None:
         self._loader = loader
         self._committer = committer
         self._clock = clock
         self._chance = chance
-        self._residents: OrderedDict[str, _Resident] = OrderedDict()
+        self._residents = Residents(loader.view)
         self._running: set[asyncio.Task[None]] = set()
         self._on_commit: list[Committed] = []
         self.conflicts = 0
@@ -73,7 +60,7 @@ class Mailboxes:
 
     async def create(self, workflow_id: str, graph: Graph, event: ev.Start) -> Applied:
         """Start a workflow. An existing one of that id is left as it is (`changed` is false)."""
-        resident = self._resident(workflow_id)
+        resident = self._residents.of(workflow_id)
         if resident.view.header is None and resident.view.graph is None:
             resident.view.graph = graph
         return await self._post(resident, event)
@@ -87,7 +74,7 @@ class Mailboxes:
             RefusedError: the event does not fit; nothing changed. NotFoundError: no such workflow.
             StoreError: the store failed; nothing is known to have been written.
         """
-        resident = self._resident(workflow_id)
+        resident = self._residents.of(workflow_id)
         if restart_graph is not None:
             resident.view.restart_graph = restart_graph
         return await self._post(resident, event)
@@ -100,8 +87,8 @@ class Mailboxes:
     def forget(self, workflow_id: str) -> None:
         """Drop what is remembered of a workflow (it was removed, or written by somebody else)."""
         resident = self._residents.get(workflow_id)
-        if resident is not None and not resident.busy and not resident.inbox:
-            del self._residents[workflow_id]
+        if resident is not None and resident.idle:
+            self._residents.drop(workflow_id)
 
     async def idle(self) -> None:
         """Wait until every event accepted so far is decided and written."""
@@ -109,23 +96,7 @@ class Mailboxes:
             await asyncio.wait(set(self._running))
 
     # ------------------------------------------------------------------------------------ inside
-    def _resident(self, workflow_id: str) -> _Resident:
-        resident = self._residents.get(workflow_id)
-        if resident is None:
-            resident = self._residents[workflow_id] = _Resident(self._loader.view(workflow_id))
-            if len(self._residents) > RESIDENTS_MAX:
-                self._evict()
-        else:
-            self._residents.move_to_end(workflow_id)
-        return resident
-
-    def _evict(self) -> None:
-        idle = (key for key, resident in self._residents.items() if not resident.busy and not resident.inbox)
-        oldest = next(idle, None)
-        if oldest is not None:
-            del self._residents[oldest]
-
-    async def _post(self, resident: _Resident, event: ev.Event) -> Applied:
+    async def _post(self, resident: Resident, event: ev.Event) -> Applied:
         seed = self._chance.seed()
         now_ms = self._clock.now_ms()
         stamp = Stamp(event_id=f"{now_ms:013d}-{seed:016x}", now_ms=now_ms, seed=seed)
@@ -139,7 +110,7 @@ class Mailboxes:
             task.add_done_callback(self._running.discard)
         return await future
 
-    async def _drive(self, resident: _Resident) -> None:
+    async def _drive(self, resident: Resident) -> None:
         try:
             while resident.inbox:
                 batch = resident.inbox[:EVENTS_PER_STEP_MAX]
@@ -150,10 +121,10 @@ class Mailboxes:
             header = resident.view.header
             if header is not None and header.status not in WORKFLOW_OPEN and not resident.inbox:
                 # What ended is rarely asked again, and its documents may be large.
-                self._residents.pop(resident.view.workflow_id, None)
+                self._residents.drop(resident.view.workflow_id)
 
     async def _step(
-        self, resident: _Resident, batch: list[tuple[ev.Stamped, asyncio.Future[Applied]]]
+        self, resident: Resident, batch: list[tuple[ev.Stamped, asyncio.Future[Applied]]]
     ) -> None:
         """Decide and write a batch; if the whole meets our bug, each event alone, to spare the others."""
         try:
@@ -179,7 +150,7 @@ class Mailboxes:
             else:
                 future.set_result(outcome)
 
-    async def _decided(self, resident: _Resident, stamped: list[ev.Stamped]) -> Decision:
+    async def _decided(self, resident: Resident, stamped: list[ev.Stamped]) -> Decision:
         view = resident.view
         for _ in range(ATTEMPTS_MAX):
             remembered = view.header is not None
@@ -213,7 +184,7 @@ class Mailboxes:
             assert isinstance(result, int)  # noqa: S101 - the store's contract for a Delta
             absorb(view, decision, result)
             self._announce(view, decision.delta)
-            prune(view)
+            self._residents.grown(resident, decision.delta)
             return decision
         raise VersionConflictError(f"workflow {view.workflow_id}: {ATTEMPTS_MAX} conflicts in a row")
 
@@ -268,69 +239,11 @@ class Mailboxes:
                 await self._loader.load(view, missing.facts)
         raise InvariantError(f"workflow {view.workflow_id}: the step asks for facts without end")
 
-    def _reset(self, resident: _Resident) -> View:
+    def _reset(self, resident: Resident) -> View:
         """Begin again from the store. The graph of a workflow not yet created is kept."""
         fresh = self._loader.view(resident.view.workflow_id)
         if resident.view.row_version == 0:
             fresh.graph = resident.view.graph
         resident.view = fresh
+        self._residents.weighs(resident, 0)
         return fresh
-
-
-def absorb(view: View, decision: Decision, row_version: int) -> None:
-    """Make the view what the store now holds."""
-    delta = decision.delta
-    if delta is None:
-        return
-    view.header, view.row_version, view.graph = delta.header, row_version, decision.graph
-    if delta.input is not None:
-        view.input = delta.input
-    if delta.output is not None:
-        view.output = delta.output
-    if delta.remove_all_tasks:
-        view.tasks.clear()
-        view.latest.clear()
-        view.refs.clear()
-        view.all_known = view.open_known = True
-    for task_id in delta.tasks_removed:
-        view.tasks.pop(task_id, None)
-    if delta.tasks_removed:
-        view.latest.clear()
-        view.refs.clear()
-        for task in sorted(view.tasks.values(), key=lambda t: t.head.seq) if view.all_known else ():
-            view.latest[task.links.base_ref] = view.refs[task.ref] = task.id
-    for task in delta.tasks_changed:
-        view.tasks[task.id] = task
-    for task in delta.tasks_new:
-        view.tasks[task.id] = task
-        view.latest[task.links.base_ref] = task.id
-        view.refs[task.ref] = task.id
-    view.scripts.clear()
-    view.definitions.clear()
-    view.task_defs.clear()
-    view.domains.clear()
-    view.restart_graph = None
-
-
-def prune(view: View) -> None:
-    """Keep memory bounded: ended tasks leave first, and what is gone can be read again."""
-    if view.header is not None and view.header.status not in WORKFLOW_OPEN:
-        view.tasks.clear()
-        view.latest.clear()
-        view.refs.clear()
-        view.all_known = view.open_known = False
-        return
-    excess = len(view.tasks) - TASKS_KEPT_MAX
-    if excess <= 0:
-        return
-    view.all_known = False
-    for task_id in [t.id for t in view.tasks.values() if not t.open][: excess + TASKS_KEPT_MAX // 4]:
-        del view.tasks[task_id]
-    excess = len(view.tasks) - TASKS_KEPT_MAX
-    if excess > 0:
-        view.open_known = False
-        for task_id in list(view.tasks)[: excess + TASKS_KEPT_MAX // 4]:
-            del view.tasks[task_id]
-    kept = view.tasks
-    view.latest = {ref: tid for ref, tid in view.latest.items() if tid in kept}
-    view.refs = {ref: tid for ref, tid in view.refs.items() if tid in kept}

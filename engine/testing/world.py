@@ -22,7 +22,7 @@ from engine.core.graph import SYSTEM_TYPES, Graph, compile_definition
 from engine.core.model import TaskDef, WorkflowDef, decode_workflow_def, map_tasks
 from engine.core.records import Delta, Header, Lease, Message, QueueEntry, Task, Timer
 from engine.core.statuses import WORKFLOW_OPEN, TaskStatus, WorkflowStatus
-from engine.services.mailboxes import absorb, prune
+from engine.services.residents import absorb, prune
 from engine.testing.invariants import check_execution, check_task_move, check_workflow_move
 
 _ITERATION = re.compile(r"\$\.(\w+)\['iteration'\] < (\d+)")
@@ -52,6 +52,8 @@ class World:
         self.history: list[str] = []
         self.now_ms = 1_000_000
         self.rounds = 0
+        self.domains: dict[str, dict[str, int]] = {}  # task type -> domain -> when it was last polled
+        self.environment: dict[str, str] = {}
         self._serial = 0
         self._warm = f.View(self.workflow_id)
 
@@ -236,7 +238,9 @@ class World:
             case f.TaskDefFact(name):
                 view.task_defs[name] = self.task_defs.get(name)
             case f.DomainsFact(task_type):
-                view.domains[task_type] = {}
+                view.domains[task_type] = dict(self.domains.get(task_type, {}))
+            case f.EnvironmentFact(name):
+                view.stored_environment[name] = self.environment.get(name)
 
     # ------------------------------------------------------------------------------------ storing
     def _write(self, delta: Delta, *, revivals: bool) -> None:

@@ -16,7 +16,7 @@ from engine.bootstrap import Engine
 from engine.core.errors import StoreError
 from engine.core.model import TaskDef
 from engine.core.records import Delta
-from engine.services import mailboxes
+from engine.services import residents
 from engine.services.executions import StartRequest
 from engine.testing.services import SeededChance
 from engine.testing.story import child, fork, join, task
@@ -242,7 +242,7 @@ async def test_a_timer_that_leads_to_nothing_does_not_spin(farm: Farm) -> None:
 # ------------------------------------------------------------------------------------ memory and feed
 async def test_a_workflow_that_left_memory_is_read_again(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
     """With room for two, five workflows run on side by side."""
-    monkeypatch.setattr(mailboxes, "RESIDENTS_MAX", 2)
+    monkeypatch.setattr(residents, "RESIDENTS_MAX", 2)
     await farm.register(task("a"), task("b"))
     ids = [await farm.start() for _ in range(5)]
     assert len(farm.engine.mailboxes._residents) == 2

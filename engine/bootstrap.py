@@ -9,11 +9,7 @@ from typing import Self
 
 import structlog
 
-from engine.adapters.memory.documents import MemoryDocumentStore
-from engine.adapters.memory.store import MemoryExecutionStore, MemoryMetadataStore
 from engine.adapters.scripts.quickjs_runner import QuickJsRunner
-from engine.adapters.sql.sqlite import SqliteExecutionStore, SqliteMetadataStore
-from engine.adapters.sql.sqlite_documents import SqliteDocumentStore
 from engine.adapters.system.real import SystemChance, SystemClock
 from engine.adapters.system.sealing import FernetSealer
 from engine.core.errors import InvalidRequestError, StoreError
@@ -47,6 +43,7 @@ from engine.services.queues import Queues
 from engine.services.scheduler import Scheduler
 from engine.services.secrets import Environment, Secrets
 from engine.services.sync_runs import SyncRuns
+from engine.services.task_limits import CurrentLimits
 from engine.services.timers import Timers
 from engine.settings import EngineSettings
 
@@ -54,6 +51,8 @@ log = structlog.get_logger(__name__)
 
 SWEEP_EVERY_S = 30.0
 """How often the safety net looks for messages a crash left behind."""
+SWEEP_SHARED_EVERY_S = 0.5
+"""The same where other servers may have crashed."""
 
 
 class Engine:
@@ -81,6 +80,7 @@ class Engine:
     ) -> None:
         options = options or Options()
         self.store = store
+        self.notifier = notifier or Alone()
         self.documents = documents
         self.scripts = scripts
         self.clock = clock
@@ -91,12 +91,17 @@ class Engine:
         self.metadata = Metadata(metadata, self.definitions, clock)
         self.secrets = Secrets(documents, clock, fixed=options.fixed_secrets, sealer=options.sealer)
         self.environment = Environment(documents, clock, fixed=environment)
-        self.queues = Queues(store, self.definitions, Delivery(self.secrets, self.environment), clock)
+        delivery = Delivery(self.secrets, self.environment)
+        limits = CurrentLimits(metadata, clock)
+        self.definitions.on_forget(limits.forget)
+        self.queues = Queues(store, self.definitions, delivery, clock, limits)
         self.committer = Committer(store, self.queues)
         loader = FactLoader(store, self.definitions, scripts, self.environment)
         self.mailboxes = Mailboxes(loader, self.committer, clock, chance)
         self.outbox = Outbox(store, self.committer, self.mailboxes, self.definitions)
-        self.timers = Timers(store, self.mailboxes, clock, lambda task_id: self.queues.extend(task_id, None))
+        self.timers = Timers(
+            store, self.mailboxes, clock, lambda task_id: self.queues.extend(task_id, None), self.notifier
+        )
         self.queues.wire_up(self.committer, self.mailboxes.graph_of, self.timers.note)
         self.keyed = KeyedStarts(store, documents, mailboxes=self.mailboxes, clock=clock)
         self.executions = Executions(
@@ -113,6 +118,10 @@ class Engine:
         )
         self.sync_runs = SyncRuns(store, self.executions, self.feed)
         self.mailboxes.on_commit(self._committed)
+        self.news = Correspondent(
+            self.notifier, queues=self.queues, timers=self.timers, feed=self.feed, clock=clock
+        )
+        self.mailboxes.on_commit(self.news.committed)
         self.scheduler = Scheduler(documents, self.executions, clock)
         self.event_handlers = EventHandlers(documents, clock)
         self.events = EventBus(
@@ -177,14 +186,18 @@ class Engine:
         self._loops = [asyncio.ensure_future(step) for step in (*steps, self._sweep())]
 
     async def _sweep(self) -> None:
+        shared = self.notifier.shared
         while True:
             try:
-                await self.outbox.sweep()
+                if shared:
+                    await self.outbox.sweep_shared(self.notifier.is_mine)
+                else:
+                    await self.outbox.sweep()
             except StoreError as error:
                 log.warning("outbox_not_swept", error=str(error))
             except Exception:  # logged; the next sweep tries again
                 log.exception("outbox_sweep_failed")
-            await asyncio.sleep(SWEEP_EVERY_S)
+            await asyncio.sleep(SWEEP_SHARED_EVERY_S if shared else SWEEP_EVERY_S)
 
     # ------------------------------------------------------------------------------------ life
     async def close(self) -> None:
@@ -198,6 +211,7 @@ class Engine:
         await self.outbox.idle()
         await self.committer.idle()
         await self.scripts.aclose()
+        await self.notifier.close()
         await self.store.close()
 
     async def __aenter__(self) -> Self:
@@ -240,21 +254,3 @@ def _options(settings: EngineSettings) -> Options:
         fixed_secrets=settings.fixed_secrets(),
         sealer=FernetSealer(keys) if keys else None,
     )
-
-
-def _stores(settings: EngineSettings) -> tuple[ExecutionStore, MetadataStore, DocumentStore]:
-    url = settings.database
-    if url == "memory://":
-        return MemoryExecutionStore(), MemoryMetadataStore(), MemoryDocumentStore()
-    if url and not url.startswith("sqlite:///"):
-        raise InvalidRequestError(
-            f"database: {url.split('://', 1)[0]} is no store this version knows; "
-            "use sqlite:///PATH or leave it empty"
-        )
-    if url:
-        path = url.removeprefix("sqlite:///")
-    else:
-        settings.data.mkdir(parents=True, exist_ok=True)
-        path = str(settings.data / "showrunner.db")
-    store = SqliteExecutionStore(path, settings.sqlite_synchronous)
-    return store, SqliteMetadataStore(store.database), SqliteDocumentStore(store.database)

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -32,8 +32,13 @@ class EngineSettings(BaseSettings):
     )
     idempotency_strategy: Literal["", "FAIL", "RETURN_EXISTING", "FAIL_ON_RUNNING"] = Field(
         "",
-        description="What a start with an idempotencyKey and no idempotencyStrategy means. Empty: the key is kept "
-        "and nothing more, as on a Conductor server.",
+        description="What a start with an idempotencyKey and no idempotencyStrategy means. Empty: the key is "
+        "kept and nothing more, as on a Conductor server.",
+    )
+    secrets_key: SecretStr = Field(
+        SecretStr(""),
+        description="Key that seals stored secrets; a long random text. Several, separated by commas: the "
+        "first seals, all of them open. Empty: secrets come from CONDUCTOR_SECRET_ variables only.",
     )
 
     def environment(self) -> dict[str, str]:
@@ -53,4 +58,4 @@ class EngineSettings(BaseSettings):
 
 
 STORED_PREFIX = "CONDUCTOR_ENV_"
-SECRET_PREFIX = "CONDUCTOR_SECRET_"
+SECRET_PREFIX = "CONDUCTOR_SECRET_"  # noqa: S105 - a prefix of names, no secret itself

@@ -73,6 +73,12 @@ class DomainsFact(Struct, frozen=True):
     task_type: str
 
 
+class EnvironmentFact(Struct, frozen=True):
+    """The stored value of `${workflow.env.NAME}`."""
+
+    name: str
+
+
 Fact = (
     TaskFact
     | LatestFact
@@ -85,6 +91,7 @@ Fact = (
     | DefinitionFact
     | TaskDefFact
     | DomainsFact
+    | EnvironmentFact
 )
 
 
@@ -133,6 +140,7 @@ class View:
         self.task_defs: dict[str, Any] = {}
         self.domains: dict[str, Mapping[str, int]] = {}
         self.environment: Mapping[str, str] = {}
+        self.stored_environment: dict[str, str | None] = {}
         self._decoded: dict[int, tuple[Raw, Any]] = {}
 
     def decoded(self, raw: Raw) -> Any:

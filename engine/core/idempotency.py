@@ -1,4 +1,4 @@
-"""Idempotency keys of starts: which workflow id a key stands for, and when a start with a used key is refused.
+"""Idempotency keys of starts: which workflow id a key stands for, and when a used key refuses a start.
 
 The id follows from workflow name, key and generation, so that the workflow's own row is the unique index: two
 starts with one key, on two servers, meet in one insert. Only FAIL_ON_RUNNING goes on to further generations.

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import UNSET
 
+from engine.core.facts import EnvironmentFact, FactsMissingError
 from engine.core.records import Task
 from engine.core.step import Step
 
@@ -22,6 +23,8 @@ WORKFLOW_KEYS = (
     "input", "output", "status", "workflowId", "parentWorkflowId", "parentWorkflowTaskId", "workflowType",
     "version", "correlationId", "reasonForIncompletion", "schemaVersion", "variables",
 )  # fmt: skip
+
+STORED = "workflow.env."  # names of stored values, apart from those of the process
 
 _HEAD = {
     "taskType": "task_type",
@@ -137,4 +140,10 @@ class StepScope:
     def env(self, name: str) -> str | None:
         if name == "CPEWF_TASK_ID":
             return self._task_id
-        return self._environment.get(name)
+        value = self._environment.get(name)
+        if value is None and name.startswith(STORED):
+            stored, wanted = self._step.view.stored_environment, name.removeprefix(STORED)
+            if wanted not in stored:
+                raise FactsMissingError([EnvironmentFact(wanted)])
+            return stored[wanted]
+        return value

@@ -12,17 +12,22 @@ _SECRET = re.compile(r"\$\{workflow\.secrets\.([^}]+)\}")
 
 def has_secrets(value: Any) -> bool:
     """Tell whether a task input refers to secrets."""
+    return bool(secret_names(value))
+
+
+def secret_names(value: Any) -> set[str]:
+    """Names of the secrets that a task input refers to."""
+    found: set[str] = set()
     pending = [value]
     while pending:
         current = pending.pop()
         if isinstance(current, str):
-            if "${workflow.secrets." in current:
-                return True
+            found |= {reference.partition(".")[0] for reference in _SECRET.findall(current)}
         elif isinstance(current, dict):
             pending.extend(current.values())
         elif isinstance(current, list):
             pending.extend(current)
-    return False
+    return found
 
 
 def substitute_secrets(value: Any, lookup: Callable[[str], str | None]) -> Any:

@@ -10,11 +10,19 @@ from engine.core.records import Task
 from engine.ports.scripts import ScriptCall, ScriptRunner
 from engine.ports.stores import ExecutionStore
 from engine.services.definitions import Definitions
+from engine.services.secrets import Environment
 
 
 class FactLoader:
-    def __init__(self, store: ExecutionStore, definitions: Definitions, scripts: ScriptRunner) -> None:
+    def __init__(
+        self,
+        store: ExecutionStore,
+        definitions: Definitions,
+        scripts: ScriptRunner,
+        environment: Environment | None = None,
+    ) -> None:
         self._store = store
+        self._environment = environment
         self._definitions = definitions
         self._scripts = scripts
 
@@ -104,6 +112,9 @@ class FactLoader:
                 view.domains[task_type] = {
                     mark.domain: mark.at_ms for mark in sorted(marks, key=lambda m: m.at_ms)
                 }
+            case f.EnvironmentFact(name):
+                found = None if self._environment is None else await self._environment.value(name)
+                view.stored_environment[name] = found
             case _:
                 pass
 

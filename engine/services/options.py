@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from engine.core.idempotency import Strategy
+from engine.ports.sealing import Sealer
 
 
 class Options(Struct, kw_only=True, frozen=True):
@@ -15,7 +16,9 @@ class Options(Struct, kw_only=True, frozen=True):
     Attributes:
         key_strategy: what a start with an idempotency key and no strategy means; None: the key is only kept.
         fixed_secrets: secrets that the operator gave with the process, by name.
+        sealer: what seals stored secrets; None: none can be stored.
     """
 
     key_strategy: Strategy | None = None
     fixed_secrets: Mapping[str, str] = {}
+    sealer: Sealer | None = None

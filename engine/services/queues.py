@@ -2,20 +2,22 @@
 
 A poll that finds nothing waits on a future of its queue, not on the store. A task that is scheduled while a
 poll waits is handed over in the commit that schedules it: its queue entry is written with the lease already
-in it.
+in it. Tasks of a limited definition are claimed instead, because only the store can count them; a poll that a
+limit holds back is woken when a task of that definition ends, or when its window opens.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from msgspec import Raw
 
-from engine.core.errors import OutcomeUnknownError
-from engine.core.graph import Graph
+from engine.core.errors import OutcomeUnknownError, StoreError
+from engine.core.graph import SYSTEM_TYPES, Graph
+from engine.core.limits import TaskLimits
 from engine.core.records import Delta, Lease, QueueEntry, Task
 from engine.ports.stores import (
     Claim,
@@ -30,10 +32,18 @@ from engine.ports.stores import (
 from engine.ports.system import Clock
 from engine.services.committer import Committer, raise_failure
 from engine.services.definitions import Definitions
-from engine.services.documents import task_json
+from engine.services.delivery import Delivery
+from engine.services.latency import LatencyCounter
+from engine.services.task_limits import CurrentLimits
 
 POLL_MARK_EVERY_MS = 5_000
 """How often the time of a worker's last poll is written; in between it is known in memory."""
+LIMITED_LOOK_EVERY_S = 0.5
+"""How often a poll that a limit holds back looks by itself: a task may have ended on another server."""
+REPEAT_AFTER_MS = (50, 200, 1_000, 5_000, 15_000)
+"""Pauses before a lease that could not be given back is given back again; then it runs out by itself."""
+GIVEN_KEPT_MAX = 4_096
+"""Leases handed out lately; what a claim of unknown outcome leased is told apart from them."""
 
 
 class _Waiter:
@@ -47,19 +57,40 @@ class _Waiter:
 
 
 class Queues:
-    def __init__(self, store: ExecutionStore, definitions: Definitions, clock: Clock) -> None:
+    """Polls of this server.
+
+    Attributes:
+        handed_over, claimed: tasks that reached a poll in the commit that scheduled them, and by a claim.
+        dispatch: how long they had been due when they reached it.
+    """
+
+    def __init__(
+        self,
+        store: ExecutionStore,
+        definitions: Definitions,
+        delivery: Delivery,
+        clock: Clock,
+        limits: CurrentLimits,
+    ) -> None:
         self._store = store
+        self._delivery = delivery
         self._definitions = definitions
         self._clock = clock
         self._committer: Committer | None = None
+        self._limits = limits
         self._waiting: dict[str, deque[_Waiter]] = {}
+        self._queues_of: dict[str, set[str]] = {}  # task type -> its queues that have a waiting poll
+        self._turns: dict[str, int] = {}
+        self._given: OrderedDict[tuple[str, int], None] = OrderedDict()
         self._handed: list[_Waiter] = []
         self._marks: dict[tuple[str, str, str], tuple[int, int]] = {}
         self._graph_of: Callable[[str], Graph | None] = lambda _: None
         self._note_deadline: Callable[[int], None] = lambda _: None
         self._background: set[asyncio.Task[Any]] = set()
+        self._refreshing = False
         self.handed_over = 0
         self.claimed = 0
+        self.dispatch = LatencyCounter()
 
     def wire_up(
         self,
@@ -77,6 +108,15 @@ class Queues:
 
         Cancelling the call gives back what it was about to receive.
         """
+        claimed = await self.take(
+            task_type, domain=domain, worker_id=worker_id, count=count, timeout_ms=timeout_ms
+        )
+        return await self._documents(claimed)
+
+    async def take(
+        self, task_type: str, *, domain: str | None = None, worker_id: str, count: int, timeout_ms: int
+    ) -> list[Claimed]:
+        """As `poll`, for callers in this process: the tasks with their queue entries."""
         queue = f"{domain}:{task_type}" if domain else task_type
         self._mark(task_type, domain or "", worker_id)
         if count <= 0:
@@ -86,34 +126,38 @@ class Queues:
         woken = False
         while True:
             waiter = _Waiter(loop.create_future(), count, worker_id)
-            waiting = self._waiting.setdefault(queue, deque())
-            waiting.append(waiter)
+            self._waiting.setdefault(queue, deque()).append(waiter)
+            self._queues_of.setdefault(task_type, set()).add(queue)
             try:
-                claimed = await self._take(queue, waiter, end)
+                claimed = await self._take(task_type, queue, waiter, end)
             except BaseException:  # cancelled, or the store failed: what is on its way here goes back
-                self._leave(queue, waiter)
+                self._leave(task_type, queue, waiter)
                 self._give_back(waiter)
                 if woken or waiter.future.done():
                     self.wake(queue)  # the news this poll was told is for another one now
                 raise
-            self._leave(queue, waiter)
+            self._leave(task_type, queue, waiter)
             if claimed:
-                return await self._documents(claimed)
+                return claimed
             woken = woken or waiter.future.done()
             if loop.time() >= end:
                 if woken:
                     self.wake(queue)
                 return []
 
-    async def _take(self, queue: str, waiter: _Waiter, end: float) -> list[Claimed]:
+    async def _take(self, task_type: str, queue: str, waiter: _Waiter, end: float) -> list[Claimed]:
         """Claim what is ready, else wait for a hand-over, a due task or the end of the poll's time."""
         now_ms = self._clock.now_ms()
-        if await self._store.ready(queue, now_ms) and not waiter.entries and not waiter.future.done():
-            self._leave(queue, waiter)
-            return await self._claim(queue, waiter, now_ms)
-        next_due_ms = await self._store.next_due_ms(queue)
+        limits = await self._limits.current()
+        due_ms = await self._store.next_due_ms(queue, now_ms, limits)
+        ready = due_ms is not None and due_ms <= now_ms
+        if ready and not waiter.entries and not waiter.future.done():
+            self._leave(task_type, queue, waiter)
+            return await self._claim(queue, waiter, now_ms, limits)
         loop = asyncio.get_running_loop()
-        until = end if next_due_ms is None else min(end, loop.time() + max(1, next_due_ms - now_ms) / 1000)
+        until = end if due_ms is None else min(end, loop.time() + max(1, due_ms - now_ms) / 1000)
+        if limits and not ready and await self._store.ready(queue, now_ms):
+            until = min(until, loop.time() + LIMITED_LOOK_EVERY_S)
         done, _ = await asyncio.wait({waiter.future}, timeout=max(0.0, until - loop.time()))
         if done:
             return waiter.future.result()
@@ -121,26 +165,79 @@ class Queues:
             return await asyncio.shield(waiter.future)
         return []
 
-    async def _claim(self, queue: str, waiter: _Waiter, now_ms: int) -> list[Claimed]:
-        claim = Claim(queue=queue, count=waiter.count, worker_id=waiter.worker_id, now_ms=now_ms)
+    async def _claim(self, queue: str, waiter: _Waiter, now_ms: int, limits: TaskLimits) -> list[Claimed]:
+        turn = self._turns[queue] = self._turns.get(queue, -1) + 1
+        claim = Claim(
+            queue=queue,
+            count=waiter.count,
+            worker_id=waiter.worker_id,
+            now_ms=now_ms,
+            limits=limits,
+            turn=turn,
+        )
         writing = asyncio.ensure_future(self._write(claim))
         try:
             result = await asyncio.shield(writing)
         except asyncio.CancelledError:
-            writing.add_done_callback(self._release_result)
+            writing.add_done_callback(lambda done: self._abandoned(claim, done))
             raise
+        except OutcomeUnknownError:
+            result = await self._read_back(claim)
         claimed = result if isinstance(result, list) else []
         self.claimed += len(claimed)
         self._note([item.entry for item in claimed])
+        self._given_out(claimed)
         return claimed
 
-    def _leave(self, queue: str, waiter: _Waiter) -> None:
+    def _given_out(self, claimed: Sequence[Claimed]) -> None:
+        now_ms = self._clock.now_ms()
+        for item in claimed:
+            self.dispatch.observe(now_ms - item.entry.due_ms)
+            self._given[_lease_of(item.entry)] = None
+        while len(self._given) > GIVEN_KEPT_MAX:
+            self._given.popitem(last=False)
+
+    async def _read_back(self, claim: Claim) -> list[Claimed]:
+        """What a claim of unknown outcome leased; when that cannot be read, it is released later."""
+        try:
+            return await self._leased_by(claim)
+        except StoreError:
+            self._in_background(self._release_unknown(claim))
+            raise
+
+    async def _leased_by(self, claim: Claim) -> list[Claimed]:
+        found = await self._store.leased_at(claim.queue, claim.worker_id, claim.now_ms)
+        return [item for item in found if _lease_of(item.entry) not in self._given]
+
+    async def _release_unknown(self, claim: Claim) -> None:
+        for pause_ms in REPEAT_AFTER_MS:
+            await asyncio.sleep(pause_ms / 1000)
+            try:
+                found = await self._leased_by(claim)
+            except StoreError:
+                continue
+            for item in found:
+                await self._release(item.entry)
+            return
+
+    def _abandoned(self, claim: Claim, writing: asyncio.Future[Any]) -> None:
+        """The poll went away while its claim was written."""
+        if not writing.cancelled() and isinstance(writing.exception(), OutcomeUnknownError):
+            self._in_background(self._release_unknown(claim))
+        else:
+            self._release_result(writing)
+
+    def _leave(self, task_type: str, queue: str, waiter: _Waiter) -> None:
         waiting = self._waiting.get(queue)
         if waiting is not None:
             if waiter in waiting:
                 waiting.remove(waiter)
             if not waiting:
                 del self._waiting[queue]
+                queues = self._queues_of.get(task_type, set())
+                queues.discard(queue)
+                if not queues:
+                    self._queues_of.pop(task_type, None)
 
     def _give_back(self, waiter: _Waiter) -> None:
         """The poll went away: what is being handed to it goes back to the queue."""
@@ -154,35 +251,73 @@ class Queues:
             self._in_background(self._release(item.entry))
 
     async def _release(self, entry: QueueEntry) -> None:
-        await self._write(Release(task_id=entry.task_id))
+        update_ms = None if entry.lease is None else entry.lease.update_ms
+        release = Release(task_id=entry.task_id, update_ms=update_ms)
+        for pause_ms in (*REPEAT_AFTER_MS, None):
+            try:
+                await self._write(release)
+                break
+            except StoreError:
+                if pause_ms is None:
+                    raise
+                await asyncio.sleep(pause_ms / 1000)
         self.wake(entry.queue)
+        self.freed(entry.def_name)
 
     def _in_background(self, work: Coroutine[Any, Any, Any]) -> None:
         task = asyncio.ensure_future(work)
         self._background.add(task)
         task.add_done_callback(self._forget)
 
-    def wake(self, queue: str) -> None:
-        """Something became ready behind the polls' back: let one of them look."""
+    def wake(self, queue: str) -> bool:
+        """Something became ready behind the polls' back: let one of them look; whether there is one."""
         for waiter in self._waiting.get(queue, ()):
             if not waiter.future.done() and not waiter.entries:
                 waiter.future.set_result([])
-                break
+                return True
+        return False
+
+    def waited_for(self) -> list[str]:
+        """Queues that some poll waits for."""
+        return list(self._waiting)
+
+    def freed(self, def_name: str) -> None:
+        """A task of that definition is not held any more: polls that its limit holds back may look."""
+        if def_name in self._limits.known:
+            for task_type in (def_name, *SYSTEM_TYPES):
+                for queue in tuple(self._queues_of.get(task_type, ())):
+                    self.wake(queue)
+
+    def wake_all(self) -> None:
+        """Have every waiting poll look: nobody knows what has changed."""
+        for queue in tuple(self._waiting):
+            for _ in self._waiting[queue]:
+                self.wake(queue)
 
     # ------------------------------------------------------------------------------------ hand-over
     def before(self, group: Sequence[Write]) -> None:
         """Lease due tasks of the group to the polls that wait for them."""
         now_ms = self._clock.now_ms()
+        if self._waiting and self._limits.stale and not self._refreshing:
+            self._refreshing = True
+            self._in_background(self._refresh_limits())
         for index, write in enumerate(group):
             if isinstance(write, Delta) and write.queue_put and self._waiting:
                 self._offer(index, write, now_ms)
 
+    async def _refresh_limits(self) -> None:
+        try:
+            await self._limits.current()
+        finally:
+            self._refreshing = False
+
     def _offer(self, index: int, delta: Delta, now_ms: int) -> None:
+        limited = self._limits.known
         tasks = {task.id: task for task in (*delta.tasks_changed, *delta.tasks_new)}
         for entry in sorted(delta.queue_put, key=lambda e: -e.priority):
             waiter = self._first_free(entry.queue)
             task = tasks.get(entry.task_id)
-            if waiter is None or task is None or entry.due_ms > now_ms:
+            if waiter is None or task is None or entry.due_ms > now_ms or entry.def_name in limited:
                 continue
             before = entry.lease or Lease()
             entry.lease = Lease(
@@ -208,6 +343,8 @@ class Queues:
             if isinstance(write, Delta) and isinstance(results[index], int):
                 self._note(write.queue_put)
                 self._wake_for(write)
+                if self._limits.known and self._waiting:
+                    self._freed_by(write)
         handed, self._handed = self._handed, []
         for waiter in handed:
             got = [
@@ -219,6 +356,7 @@ class Queues:
                 if not isinstance(results[index], int | OutcomeUnknownError):
                     entry.lease = None
             self.handed_over += len(got)
+            self._given_out(got)
             waiter.entries = []
             if not waiter.future.done():
                 waiter.future.set_result(got)
@@ -236,6 +374,18 @@ class Queues:
         for entry in delta.queue_put:
             if entry.lease is None or not entry.lease.held:
                 self.wake(entry.queue)
+
+    def _freed_by(self, delta: Delta) -> None:
+        """What ended, went back to its queue or was removed may have been held."""
+        if delta.delete or delta.remove_all_tasks or delta.tasks_removed:
+            self.wake_all()
+            return
+        for task in delta.tasks_changed:
+            if not task.open:
+                self.freed(task.head.task_def_name)
+        for entry in delta.queue_put:
+            if entry.lease is not None and not entry.lease.held:
+                self.freed(entry.def_name)
 
     def _note(self, entries: Sequence[QueueEntry]) -> None:
         for entry in entries:
@@ -309,4 +459,8 @@ class Queues:
             if stored is None:
                 raise RuntimeError(f"task {item.entry.task_id} is queued for a workflow that is gone")
             graph = await self._definitions.frozen(stored.header.definition_hash)
-        return task_json(item.task, graph, entry=item.entry)
+        return await self._delivery.document(item.task, graph, item.entry)
+
+
+def _lease_of(entry: QueueEntry) -> tuple[str, int]:
+    return entry.task_id, 0 if entry.lease is None else entry.lease.update_ms

@@ -5,6 +5,7 @@ EngineError
  |- RefusedError          the request does not fit the state it met; nothing changed
  |   |- NotFoundError (404)  |- ConflictError (409)
  |   |- InvalidRequestError (400)  |- IllegalStateError (500, upstream's word)
+ |   |   |- SearchTooLongError (400)
  |   |- RateLimitedError (429)
  |- StoreError            a back end refused or failed
      |- VersionConflictError  |- OutcomeUnknownError  |- StoreFullError  |- SlotsTakenError
@@ -47,6 +48,15 @@ class InvalidRequestError(RefusedError):
     def __init__(self, message: str, problems: tuple[tuple[str, str, str | None], ...] = ()) -> None:
         super().__init__(message)
         self.problems = problems
+
+
+class SearchTooLongError(InvalidRequestError):
+    """A search looks at more than it may in its time; a narrower one would not."""
+
+    def __init__(self, ms_max: int) -> None:
+        super().__init__(
+            f"The search took longer than {ms_max} ms; narrow it, by workflowType, status or startTime"
+        )
 
 
 class IllegalStateError(RefusedError):

@@ -90,6 +90,9 @@ TASK_FIELDS: Mapping[str, Field] = _fields(
 )
 """The task fields. Times, status and worker of a task that a worker holds are those of its lease."""
 
+SEARCH_MS_MAX = 10_000
+"""How long a store works on one search. Free text has no index: it reads every row that the query leaves."""
+
 UNSORTABLE = frozenset({"input", "output"})
 
 PLAIN_CLASSIFIER = "workflow"
@@ -101,6 +104,27 @@ NEWEST_FIRST: tuple[tuple[str, bool], ...] = (("create_ms", True),)
 
 TASKS_NEWEST_FIRST: tuple[tuple[str, bool], ...] = (("task_id", True),)
 """The same of tasks, whose ids sort by time."""
+
+
+BY_TASKS_ORDER: Mapping[str, str] = {
+    "workflow_name": "name",
+    "start_ms": "create_ms",
+    "scheduled_ms": "create_ms",
+    **{
+        key: key
+        for key in (
+            "workflow_id",
+            "correlation_id",
+            "priority",
+            "status",
+            "update_ms",
+            "end_ms",
+            "execution_ms",
+            "reason",
+        )
+    },
+}
+"""How workflows found by their tasks are ordered when an order of tasks is asked for."""
 
 
 class Compare(Struct, kw_only=True, frozen=True):

@@ -293,7 +293,23 @@ class ExecutionStore(Protocol):
         ...
 
     async def search(self, query: SearchQuery) -> tuple[int, list[WorkflowRow]]:
-        """All matches counted, one page of them returned."""
+        """All matches counted, one page of them returned.
+
+        Raises (here and in the other searches):
+            SearchTooLongError: it looks at more than it may in its time.
+        """
+        ...
+
+    async def status_counts(self, query: SearchQuery) -> dict[str, int]:
+        """How many matches have each status; those without any are left out. Sort and page do not matter."""
+        ...
+
+    async def search_tasks(self, query: SearchQuery) -> tuple[int, list[Task]]:
+        """The same over tasks (TASK_FIELDS): status, times and worker of a leased one are its lease's."""
+        ...
+
+    async def search_by_tasks(self, query: SearchQuery) -> tuple[int, list[WorkflowRow]]:
+        """The workflows that have a task which `search_tasks` would find, each once."""
         ...
 
     async def close(self) -> None: ...

@@ -8,6 +8,7 @@ of it is written.
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from typing import TypeVar, assert_never
 
@@ -15,7 +16,13 @@ import msgspec
 from msgspec import Struct
 
 from engine.adapters.memory import claims
-from engine.adapters.memory.matching import workflow_matches, workflows_ordered
+from engine.adapters.memory.matching import (
+    TaskRow,
+    task_matches,
+    tasks_ordered,
+    workflow_matches,
+    workflows_ordered,
+)
 from engine.adapters.memory.slots import MemorySlots
 from engine.core.errors import InvariantError, StoreError, VersionConflictError
 from engine.core.limits import NO_LIMITS, TaskLimits
@@ -30,7 +37,7 @@ from engine.core.records import (
     Task,
     Timer,
 )
-from engine.core.search import SearchQuery
+from engine.core.search import BY_TASKS_ORDER, SearchQuery
 from engine.core.statuses import TaskStatus
 from engine.ports.stores import (
     AppendLogs,
@@ -235,6 +242,31 @@ class MemoryExecutionStore:
     async def search(self, query: SearchQuery) -> tuple[int, list[WorkflowRow]]:
         found = [row for row in map(_row, self._workflows.values()) if workflow_matches(row, query)]
         return len(found), workflows_ordered(found, query.sort)[query.start : query.start + query.size]
+
+    async def status_counts(self, query: SearchQuery) -> dict[str, int]:
+        return Counter(
+            stored.header.status.value
+            for stored in self._workflows.values()
+            if workflow_matches(_row(stored), query)
+        )
+
+    async def search_tasks(self, query: SearchQuery) -> tuple[int, list[Task]]:
+        found = tasks_ordered(self._matching_tasks(query), query.sort)
+        return len(found), [_copy_task(row.task) for row in found[query.start : query.start + query.size]]
+
+    async def search_by_tasks(self, query: SearchQuery) -> tuple[int, list[WorkflowRow]]:
+        ids = {row.header.workflow_id for row in self._matching_tasks(query)}
+        sort = [(BY_TASKS_ORDER[key], down) for key, down in query.sort if key in BY_TASKS_ORDER]
+        found = workflows_ordered([_row(self._workflows[each]) for each in ids], sort)
+        return len(found), found[query.start : query.start + query.size]
+
+    def _matching_tasks(self, query: SearchQuery) -> list[TaskRow]:
+        rows = (
+            TaskRow(task, self._entries.get(task.id), stored.header)
+            for stored in self._workflows.values()
+            for task in stored.tasks.values()
+        )
+        return [row for row in rows if task_matches(row, query)]
 
     async def close(self) -> None:
         """Nothing to let go of."""

@@ -23,6 +23,19 @@ from engine.core.records import (
 Row = tuple[Any, ...]
 
 TASK_COLUMNS = ("head", "state", "links", "output")
+NEW_TASK_COLUMNS = (
+    "task_id",
+    "workflow_id",
+    "seq",
+    "ref",
+    "retry_count",
+    "base_ref",
+    "status",
+    "open",
+    *TASK_COLUMNS,
+    "task_type",
+    "def_name",
+)
 QUEUE_COLUMNS = (
     "task_id",
     "workflow_id",
@@ -82,7 +95,7 @@ def header_values(header: Header) -> Row:
 
 
 def new_task_row(task: Task) -> Row:
-    """task_id, workflow_id, seq, ref, retry_count, base_ref, status, open, head, state, links, output."""
+    """NEW_TASK_COLUMNS of a task."""
     head = task.head
     return (
         head.task_id,
@@ -97,6 +110,8 @@ def new_task_row(task: Task) -> Row:
         _encode(task.state),
         _encode(task.links),
         bytes(task.output),
+        head.task_type,
+        head.task_def_name,
     )
 
 

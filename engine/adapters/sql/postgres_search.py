@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]  # the driver ships no types
@@ -12,7 +13,9 @@ from sqlalchemy.sql.expression import ClauseElement
 
 from engine.adapters.sql import codec, search_sql
 from engine.adapters.sql.postgres_connection import DISCONNECTED, PostgresDatabase, meaning
-from engine.core.search import SearchQuery
+from engine.core.errors import SearchTooLongError
+from engine.core.records import Task
+from engine.core.search import SEARCH_MS_MAX, SearchQuery
 from engine.ports.stores import WorkflowRow
 
 Row = Sequence[Any]
@@ -32,10 +35,15 @@ def workflow_row(row: Row) -> WorkflowRow:
 
 
 class PostgresSearch:
-    """What a PostgreSQL store answers about many workflows at once."""
+    """What a PostgreSQL store answers about many workflows at once.
+
+    Attributes:
+        search_ms_max: how long one statement of a search may take.
+    """
 
     def __init__(self, database: PostgresDatabase) -> None:
         self.database = database
+        self.search_ms_max = SEARCH_MS_MAX
 
     async def search(self, query: SearchQuery) -> tuple[int, list[WorkflowRow]]:
         found, rows = await self._count_and_page(
@@ -43,22 +51,46 @@ class PostgresSearch:
         )
         return found, [workflow_row(row) for row in rows]
 
+    async def search_by_tasks(self, query: SearchQuery) -> tuple[int, list[WorkflowRow]]:
+        found, rows = await self._count_and_page(
+            query, search_sql.by_tasks_count(query), search_sql.by_tasks_page(query)
+        )
+        return found, [workflow_row(row) for row in rows]
+
+    async def search_tasks(self, query: SearchQuery) -> tuple[int, list[Task]]:
+        found, rows = await self._count_and_page(
+            query, search_sql.task_search_count(query), search_sql.task_search_page(query)
+        )
+        return found, [codec.task_from(tuple(row)) for row in rows]
+
+    async def status_counts(self, query: SearchQuery) -> dict[str, int]:
+        statement, values = numbered(search_sql.status_counts(query))
+        async with self._searching() as connection:
+            return {row[0]: int(row[1]) for row in await connection.fetch(statement, *values)}
+
     async def _count_and_page(
         self, query: SearchQuery, count: ClauseElement, page: ClauseElement
     ) -> tuple[int, list[Row]]:
         """All matches counted and one page of them, both of one state of the database."""
         counting, counting_values = numbered(count)
         paging, paging_values = numbered(page)
+        async with self._searching() as connection:
+            found = int(await connection.fetchval(counting, *counting_values))
+            if query.size <= 0 or query.start >= found:
+                return found, []
+            return found, await connection.fetch(paging, *paging_values)
+
+    @asynccontextmanager
+    async def _searching(self) -> AsyncIterator[Any]:
+        """A connection in a transaction that sees one state and ends in time."""
         try:
             async with (
                 self.database.long.connection() as connection,
                 connection.transaction(isolation="repeatable_read", readonly=True),
             ):
-                found = int(await connection.fetchval(counting, *counting_values))
-                if query.size <= 0 or query.start >= found:
-                    return found, []
-                return found, await connection.fetch(paging, *paging_values)
-        except asyncpg.CharacterNotInRepertoireError:
-            return 0, []  # no row has a text with a NUL in it
+                await connection.execute(f"SET LOCAL statement_timeout = {self.search_ms_max}")
+                yield connection
+        except asyncpg.QueryCanceledError as error:
+            raise SearchTooLongError(self.search_ms_max) from error
         except (*DISCONNECTED, asyncpg.PostgresError) as error:
             raise meaning(error, self.database.where) from error

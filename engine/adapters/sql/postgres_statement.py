@@ -43,6 +43,8 @@ _TASK = (
     ("state", "bytea"),
     ("links", "bytea"),
     ("output", "bytea"),
+    ("task_type", "text"),
+    ("def_name", "text"),
 )
 _TEXT_IN_QUEUE = {"task_id", "workflow_id", "queue", "worker_id", "def_name", "lane"}
 _QUEUE = tuple(

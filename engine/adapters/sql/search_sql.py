@@ -30,6 +30,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from engine.adapters.sql.tables import queue, task, workflow, workflow_payload
 from engine.core.search import (
+    BY_TASKS_ORDER,
     NEWEST_FIRST,
     PLAIN_CLASSIFIER,
     TASKS_NEWEST_FIRST,
@@ -62,13 +63,6 @@ _TASK_TEXTS = ("task_id", "task_type", "def_name", "ref", "workflow_id", "reason
 _OF_THE_WORKFLOW = {"workflow_name": "name", "correlation_id": "correlation_id", "priority": "priority"}
 _OF_THE_LEASE = frozenset({"status", "start_ms", "update_ms", "worker_id"})
 _IDS = frozenset({workflow.c.workflow_id, task.c.workflow_id, task.c.task_id})
-_IN_WORKFLOW_ORDER = {
-    **_OF_THE_WORKFLOW,
-    **{key: key for key in ("workflow_id", "status", "update_ms", "end_ms", "execution_ms", "reason")},
-    "start_ms": "create_ms",
-    "scheduled_ms": "create_ms",
-}
-"""How workflows found by their tasks are ordered when the tasks' order is asked for."""
 
 
 # ------------------------------------------------------------------------ what databases spell differently
@@ -247,7 +241,7 @@ def by_tasks_count(query: SearchQuery) -> Select[Any]:
 def by_tasks_page(query: SearchQuery) -> Select[Any]:
     """header, input, output of workflows that have a task that the query finds."""
     having = select(task.c.workflow_id).select_from(_tasks(query)).where(_task_condition(query))
-    keys = [(_IN_WORKFLOW_ORDER[key], down) for key, down in query.sort if key in _IN_WORKFLOW_ORDER]
+    keys = [(BY_TASKS_ORDER[key], down) for key, down in query.sort if key in BY_TASKS_ORDER]
     return _page(
         select(workflow.c.header, workflow_payload.c.input, workflow_payload.c.output)
         .select_from(_with_payload())

@@ -9,23 +9,21 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from msgspec import Raw
-from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 from sqlalchemy.sql.expression import ClauseElement
 
-from engine.adapters.sql import codec, queries, search_sql, sqlite_claims, sqlite_slots
+from engine.adapters.sql import codec, queries, sqlite_claims, sqlite_slots
 from engine.adapters.sql.codec import Row
 from engine.adapters.sql.sqlite_connection import SqliteDatabase, Synchronous, Work
+from engine.adapters.sql.sqlite_search import SqliteSearch, sql, workflow_row
 from engine.adapters.sql.sqlite_writer import RecordAtFaultError, write_carefully, write_quickly
 from engine.core.errors import InvariantError, StoreError
 from engine.core.limits import NO_LIMITS, TaskLimits
 from engine.core.records import Delta, HistoryRow, Message, QueueEntry, Task, Timer
-from engine.core.search import SearchQuery
 from engine.core.statuses import TaskStatus
 from engine.ports.stores import Claimed, PollMark, StoredWorkflow, WorkflowRow, Write, WriteResult
 
 T = TypeVar("T")
 
-_DIALECT = sqlite_dialect(paramstyle="named")
 _QUEUE = ", ".join(codec.QUEUE_COLUMNS)
 _TASK = "t.head, t.state, t.links, t.output"
 
@@ -35,7 +33,7 @@ ROWS_INLINE_MAX = 200
 _UNLIMITED = -1
 
 
-class SqliteExecutionStore:
+class SqliteExecutionStore(SqliteSearch):
     """ExecutionStore in one SQLite file.
 
     Args:
@@ -50,7 +48,7 @@ class SqliteExecutionStore:
     def __init__(
         self, path: Path | str, synchronous: Synchronous = "FULL", *, size_bytes_max: int | None = None
     ) -> None:
-        self.database = SqliteDatabase(path, synchronous=synchronous, size_bytes_max=size_bytes_max)
+        super().__init__(SqliteDatabase(path, synchronous=synchronous, size_bytes_max=size_bytes_max))
 
     async def write(self, group: Sequence[Write]) -> list[WriteResult]:
         workflows = [write.workflow_id for write in group if isinstance(write, Delta)]
@@ -77,7 +75,7 @@ class SqliteExecutionStore:
             JOIN workflow_payload p ON p.workflow_id = w.workflow_id WHERE w.workflow_id = ?""",
             (workflow_id,),
         )
-        return None if row is None else _workflow_row(row)
+        return None if row is None else workflow_row(row)
 
     async def definition(self, definition_hash: str) -> bytes | None:
         row = self._one("SELECT body FROM definition WHERE hash = ?", (definition_hash,))
@@ -235,16 +233,6 @@ class SqliteExecutionStore:
         )
         return [codec.history_from(row) for row in rows]
 
-    async def search(self, query: SearchQuery) -> tuple[int, list[WorkflowRow]]:
-        def count_and_page(connection: sqlite3.Connection) -> tuple[int, list[WorkflowRow]]:
-            [found] = connection.execute(*_sql(search_sql.search_count(query))).fetchone()
-            if query.size <= 0 or query.start >= found:
-                return found, []
-            rows = connection.execute(*_sql(search_sql.search_page(query)))
-            return found, [_workflow_row(row) for row in rows]
-
-        return await self._read(count_and_page)
-
     async def close(self) -> None:
         await self.database.close()
 
@@ -338,22 +326,13 @@ class SqliteMetadataStore:
 
     def _bodies(self, statement: ClauseElement) -> list[bytes]:
         try:
-            return [row[0] for row in self._database.reader().execute(*_sql(statement))]
+            return [row[0] for row in self._database.reader().execute(*sql(statement))]
         except sqlite3.Error as error:
             raise StoreError(f"{self._database.path}: {error}") from error
 
     def _body(self, statement: ClauseElement) -> bytes | None:
         bodies = self._bodies(statement)
         return bodies[0] if bodies else None
-
-
-def _sql(statement: ClauseElement) -> tuple[str, dict[str, Any]]:
-    return queries.compiled(statement, _DIALECT)
-
-
-def _workflow_row(row: Row) -> WorkflowRow:
-    header, given, output = row
-    return WorkflowRow(header=codec.decode_header(header), input=Raw(given), output=Raw(output))
 
 
 def _list(values: Collection[str]) -> str:

@@ -70,9 +70,8 @@ _REMOVE_TASK = (
 )
 _REMOVE_TASK_TIMER = "DELETE FROM timer WHERE workflow_id = ? AND key = ?"
 _REMOVE_TASK_ROW = "DELETE FROM task WHERE task_id = ? AND workflow_id = ?"
-_INSERT_TASK = """INSERT INTO task (task_id, workflow_id, seq, ref, retry_count, base_ref, status, open,
-    head, state, links, output)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_INSERT_TASK = f"""INSERT INTO task ({", ".join(codec.NEW_TASK_COLUMNS)})
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""  # noqa: S608 - column names of ours
 _UPDATE_TASK = """UPDATE task SET status = ?, open = ?, state = ?, links = ?, output = ?
     WHERE task_id = ? AND workflow_id = ?"""
 _UPDATE_HEAD = "UPDATE task SET seq = ?, ref = ?, retry_count = ?, base_ref = ?, head = ? WHERE task_id = ?"

@@ -84,6 +84,7 @@ workflow = Table(
     Index("ix_workflow_create_ms", "create_ms"),
     Index("ix_workflow_status", "status", "create_ms"),
     Index("ix_workflow_name", "name", "create_ms"),
+    Index("ix_workflow_name_status", "name", "status", "create_ms"),
     Index("ix_workflow_correlation_id", "correlation_id"),
     Index("ix_workflow_parent_workflow_id", "parent_workflow_id"),
 )
@@ -107,7 +108,19 @@ task = Table(
     _bytes("state"),
     _bytes("links"),
     _bytes("output"),
+    Column("task_type", Text, nullable=False, server_default=""),
+    Column("def_name", Text, nullable=False, server_default=""),
     UniqueConstraint("workflow_id", "ref", "retry_count"),
+    # Ids sort by time, so these give the newest of a type first. A worker's task has its name as its type and
+    # needs one entry only; the search asks accordingly.
+    Index("ix_task_type", "task_type", "task_id"),
+    Index(
+        "ix_task_def_name",
+        "def_name",
+        "task_id",
+        sqlite_where=text("def_name <> task_type"),
+        postgresql_where=text("def_name <> task_type"),
+    ),
     Index("ix_task_seq", "workflow_id", "seq"),
     Index("ix_task_base_ref", "workflow_id", "base_ref", "seq"),
     Index(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from engine.core.errors import StoreError
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest revision in versions/; a test compares it with what Alembic finds there."""
 
 COMPATIBLE_FROM = "0004"

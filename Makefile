@@ -10,11 +10,12 @@ export UV_LINK_MODE := copy
 # make test PYTEST_ARGS="tests/engine -x"
 PYTEST_ARGS ?= --cov --cov-report=term:skip-covered --durations=15
 
-.PHONY: help demo test check fix docs bench bench-upstream services clean lock
+.PHONY: help demo test simulate check fix docs bench bench-upstream services clean lock
 
 help:
 	@echo "make demo      a real video becomes adaptive streams (DEMO_ARGS=\"FILE --stay\")"
 	@echo "make test      all tests with coverage (PYTEST_ARGS=\"tests/engine -x\" for some of them)"
+	@echo "make simulate  whole histories with faults, each from a seed (SEEDS=500 FROM=0)"
 	@echo "make check     ruff, mypy, import contracts"
 	@echo "make fix       what ruff can correct by itself"
 	@echo "make docs      draw the status diagrams of ARCHITECTURE.md anew"
@@ -29,6 +30,12 @@ demo: $(VENV)/.runtime
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# The nightly profile of the simulator; the suite runs the first 50. A seed that fails is run again with SEEDS=1 FROM=n.
+SEEDS ?= 500
+FROM ?= 0
+simulate: $(VENV)/.dev
+	$(BIN)/python -m tests.simulator.run --seeds $(SEEDS) --from $(FROM)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

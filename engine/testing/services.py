@@ -10,6 +10,7 @@ from typing import Any, Literal
 from engine.core.errors import OutcomeUnknownError, StoreError
 from engine.core.facts import IdStream
 from engine.core.records import Delta
+from engine.ports.documents import DocumentStore
 from engine.ports.stores import ExecutionStore, Write, WriteResult
 
 START_MS = 1_700_000_000_000
@@ -71,3 +72,20 @@ class FaultyStore:
         if fault == "written":
             raise OutcomeUnknownError("no answer came")
         return results
+
+
+class FaultyDocuments:
+    """A DocumentStore before another one: the next puts of a kind fail, as often as `failing` says."""
+
+    def __init__(self, inner: DocumentStore) -> None:
+        self._inner = inner
+        self.failing: dict[str, int] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def put(self, kind: str, name: str, body: bytes, *, at_ms: int, expect: int | None = None) -> int:
+        if self.failing.get(kind, 0) > 0:
+            self.failing[kind] -= 1
+            raise StoreError(f"no {kind} can be written")
+        return await self._inner.put(kind, name, body, at_ms=at_ms, expect=expect)

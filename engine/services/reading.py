@@ -8,13 +8,15 @@ from typing import Any
 import msgspec
 
 from engine.core.errors import NotFoundError
-from engine.core.records import Task
+from engine.core.graph import Graph
+from engine.core.records import Header, QueueEntry, Task
 from engine.core.search import Compare, SearchQuery, all_of, equals
 from engine.core.search_grammar import parse_query
 from engine.core.statuses import TaskStatus
 from engine.ports.stores import ExecutionStore, StoredWorkflow, WorkflowRow
 from engine.services.definitions import Definitions
 from engine.services.documents import task_json, workflow_json, workflow_summary
+from engine.services.masking import masked_entry, masked_row, masked_task
 
 LIST_MAX = 5_000
 """Executions one list may hold."""
@@ -34,6 +36,7 @@ class Reading:
         self, workflow_id: str, *, include_output: bool = False, include_variables: bool = False
     ) -> dict[str, Any]:
         row = await self._row(workflow_id)
+        row = await self._masked(row)
         shown: dict[str, Any] = {"workflowId": workflow_id, "status": row.header.status}
         if row.header.correlation_id is not None:
             shown["correlationId"] = row.header.correlation_id
@@ -51,7 +54,7 @@ class Reading:
         stored = await self._stored(task.head.workflow_instance_id)
         graph = await self._definitions.frozen(stored.header.definition_hash)
         entry = (await self._store.entries([task_id])).get(task_id)
-        return task_json(task, graph, entry=entry, header=stored.header)
+        return _shown(task, graph, entry, stored.header)
 
     async def tasks_page(
         self,
@@ -73,7 +76,7 @@ class Reading:
         """WorkflowSummary objects. Raises InvalidRequestError for a malformed query."""
         parsed = parse_query(query, free_text=free_text, sort=sort, start=start, size=size)
         total, rows = await self._store.search(parsed)
-        return total, [workflow_summary(row) for row in rows]
+        return total, [workflow_summary(await self._masked(row)) for row in rows]
 
     async def correlated(
         self, name: str, correlation_ids: Sequence[str], *, include_closed: bool, include_tasks: bool
@@ -135,10 +138,17 @@ class Reading:
             workflow_id = row.header.workflow_id
             tasks = await self._store.tasks(workflow_id)
             entries = await self._store.entries_of(workflow_id)
-            documents = [task_json(t, graph, entry=entries.get(t.id), header=row.header) for t in tasks]
-        return workflow_json(row, graph, documents)
+            documents = [_shown(t, graph, entries.get(t.id), row.header) for t in tasks]
+        return workflow_json(masked_row(row, graph), graph, documents)
+
+    async def _masked(self, row: WorkflowRow) -> WorkflowRow:
+        return masked_row(row, await self._definitions.frozen(row.header.definition_hash))
 
     async def _task_documents(self, stored: StoredWorkflow, tasks: Sequence[Task]) -> list[bytes]:
         graph = await self._definitions.frozen(stored.header.definition_hash)
         entries = await self._store.entries([task.id for task in tasks])
-        return [task_json(task, graph, entry=entries.get(task.id), header=stored.header) for task in tasks]
+        return [_shown(task, graph, entries.get(task.id), stored.header) for task in tasks]
+
+
+def _shown(task: Task, graph: Graph, entry: QueueEntry | None, header: Header) -> bytes:
+    return task_json(masked_task(task, graph), graph, entry=masked_entry(entry, graph), header=header)

@@ -47,10 +47,17 @@ class Definitions:
         self._metadata = metadata
         self._by_hash: OrderedDict[str, Graph] = OrderedDict()
         self._registered: dict[tuple[str, int | None], Graph | None] = {}
+        self._on_forget: list[Callable[[], None]] = []
+
+    def on_forget(self, hook: Callable[[], None]) -> None:
+        """Call `hook` whenever definitions have changed."""
+        self._on_forget.append(hook)
 
     def forget(self) -> None:
         """A workflow or task definition changed: resolve registered ones anew."""
         self._registered.clear()
+        for hook in self._on_forget:
+            hook()
 
     async def registered(self, name: str, version: int | None) -> Graph | None:
         """A registered definition, its task definitions filled in; the highest version when None (or 0)."""

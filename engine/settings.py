@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from engine.adapters.calls.addresses import parse_networks
 
 
 class EngineSettings(BaseSettings):
@@ -40,6 +42,18 @@ class EngineSettings(BaseSettings):
         description="Key that seals stored secrets; a long random text. Several, separated by commas: the "
         "first seals, all of them open. Empty: secrets come from CONDUCTOR_SECRET_ variables only.",
     )
+
+    http_task_networks: str = Field(
+        "",
+        description="Networks that HTTP tasks may reach, such as 10.0.0.0/8,127.0.0.0/8. Empty: every "
+        "address but link-local and metadata ones, which are always refused.",
+    )
+
+    @field_validator("http_task_networks")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        parse_networks(value)
+        return value
 
     def environment(self) -> dict[str, str]:
         """What expressions may read: the names above, and CONDUCTOR_ENV_X as `workflow.env.X`."""

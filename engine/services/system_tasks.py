@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import msgspec
 import structlog
 from msgspec import Raw
+from msgspec.structs import replace
 
 from engine.core import events as ev
-from engine.core.errors import EngineError, RefusedError
-from engine.core.records import Delta
-from engine.core.secrets import has_secrets, secret_names, substitute_secrets
+from engine.core.errors import EngineError, RefusedError, StoreError
+from engine.core.records import Delta, Task
 from engine.core.statuses import TaskStatus
-from engine.core.tasks.calls import SERVER_LEASE_MS
+from engine.core.tasks.calls import SERVER_LEASE_MS, completes_later
 from engine.ports.calls import Caller, CallResult
 from engine.ports.stores import ExecutionStore, Release
 from engine.services.committer import Committer
 from engine.services.mailboxes import Mailboxes
 from engine.services.queues import Queues
+from engine.services.secrets import Secrets
 
 log = structlog.get_logger(__name__)
 
@@ -34,33 +34,17 @@ CALLS_PER_TYPE_MAX = 64
 POLL_MS = 10_000
 RENEW_EVERY_MS = SERVER_LEASE_MS // 3
 RESPONSE_TIMEOUT_SECONDS = 3_600  # upstream's, for a task whose definition sets none
+TAKE_AGAIN_S = 1.0
 REPORTS_MAX = 5
 REPORT_AGAIN_S = 1.0
 DRAIN_MS = 5_000
 """How long a server that closes waits for calls under way before it gives their tasks back."""
-
-SecretText = Callable[[str], Awaitable[str | None]]
-"""Gives a secret's text by its name."""
-
-
-async def _no_secret(_name: str) -> str | None:
-    return None
-
-
-class PolledTask(msgspec.Struct, kw_only=True, rename="camel"):
-    """What is needed of a polled task."""
-
-    task_id: str
-    workflow_instance_id: str
-    input_data: dict[str, Any] = {}
-    response_timeout_seconds: int = 0
 
 
 class SystemTasks:
     """The calls this server has under way.
 
     Attributes:
-        secrets: fills in `${workflow.secrets.NAME}`; the default knows none.
         taken, abandoned: calls begun, and those dropped because their task ended or went to another server.
     """
 
@@ -71,6 +55,7 @@ class SystemTasks:
         queues: Queues,
         committer: Committer,
         mailboxes: Mailboxes,
+        secrets: Secrets,
         callers: Mapping[str, Caller],
         worker_id: str,
     ) -> None:
@@ -78,12 +63,12 @@ class SystemTasks:
         self._queues = queues
         self._committer = committer
         self._mailboxes = mailboxes
+        self._secrets = secrets
         self._callers = callers
         self._worker_id = worker_id
         self._running: dict[str, asyncio.Task[None]] = {}
         self._of_kind: dict[str, set[asyncio.Task[None]]] = {kind: set() for kind in callers}
         self._reporting: set[str] = set()
-        self.secrets: SecretText = _no_secret
         self.taken = 0
         self.abandoned = 0
 
@@ -100,18 +85,27 @@ class SystemTasks:
         while len(under_way) >= CALLS_PER_TYPE_MAX:
             await asyncio.wait(set(under_way), return_when=asyncio.FIRST_COMPLETED)
         count = CALLS_PER_TYPE_MAX - len(under_way)
-        polled = await self._queues.poll(
-            kind, domain=None, worker_id=self._worker_id, count=count, timeout_ms=timeout_ms
-        )
-        for document in polled:
-            task = msgspec.json.decode(document, type=PolledTask)
+        claimed = await self._queues.take(kind, worker_id=self._worker_id, count=count, timeout_ms=timeout_ms)
+        for task in (item.task for item in claimed):
             self.taken += 1
             running = asyncio.get_running_loop().create_task(self._run(kind, task))
-            self._running[task.task_id] = running
+            self._running[task.id] = running
             under_way.add(running)
             running.add_done_callback(under_way.discard)
-            running.add_done_callback(functools.partial(self._done, task.task_id))
-        return len(polled)
+            running.add_done_callback(functools.partial(self._done, task.id))
+        return len(claimed)
+
+    async def serve(self, kind: str) -> None:
+        """Take tasks of a type until cancelled; a store that fails is asked again."""
+        while True:
+            try:
+                await self.take(kind)
+            except StoreError as error:
+                log.warning("system_tasks_not_taken", type=kind, error=str(error))
+                await asyncio.sleep(TAKE_AGAIN_S)
+            except Exception:  # logged; the loop must outlive whatever one round does
+                log.exception("system_tasks_not_taken", type=kind)
+                await asyncio.sleep(TAKE_AGAIN_S)
 
     def committed(self, delta: Delta) -> None:
         """Abandon the calls of tasks that are in no queue any more: they, or their workflow, have ended."""
@@ -141,23 +135,21 @@ class SystemTasks:
         if not done.cancelled() and done.exception() is not None:
             log.error("system_task_failed", task_id=task_id, error=repr(done.exception()))
 
-    async def _run(self, kind: str, task: PolledTask) -> None:
+    async def _run(self, kind: str, task: Task) -> None:
         result = await self._result(self._callers[kind], task)
         if result is None:
             self.abandoned += 1
             return
-        self._reporting.add(task.task_id)
+        self._reporting.add(task.id)
         try:
             await self._report(task, result)
         finally:
-            self._reporting.discard(task.task_id)
+            self._reporting.discard(task.id)
 
-    async def _result(self, caller: Caller, task: PolledTask) -> CallResult | None:
+    async def _result(self, caller: Caller, task: Task) -> CallResult | None:
         """Make the call and renew the lease meanwhile; None when the task has gone."""
-        limit_s = task.response_timeout_seconds or RESPONSE_TIMEOUT_SECONDS
-        shown = task.input_data
-        given = await self._with_secrets(shown)
-        call = asyncio.ensure_future(caller.call(given, shown))
+        limit_s = task.head.response_timeout_seconds or RESPONSE_TIMEOUT_SECONDS
+        call = asyncio.ensure_future(self._call(caller, task))
         end_s = asyncio.get_running_loop().time() + limit_s
         try:
             while True:
@@ -170,48 +162,46 @@ class SystemTasks:
                         status=TaskStatus.TIMED_OUT,
                         reason=f"Task did not complete within its responseTimeout of {limit_s}s",
                     )
-                if not await self._queues.extend(task.task_id, None):
+                if not await self._queues.extend(task.id, None):
                     return None
         finally:
             if not call.done():
                 call.cancel()
                 await asyncio.wait({call})
 
-    async def _with_secrets(self, shown: dict[str, Any]) -> dict[str, Any]:
-        if not has_secrets(shown):
-            return shown
-        found = {name: await self.secrets(name) for name in secret_names(shown)}
-        given: dict[str, Any] = substitute_secrets(shown, found.get)
-        return given
+    async def _call(self, caller: Caller, task: Task) -> CallResult:
+        """Make the call; what it says about a failure is cleared of the secrets that it was given."""
+        filled = await self._secrets.filled(task.head.input_data)
+        result = await caller.call(msgspec.json.decode(filled.document))
+        if result.reason is None or not filled.values:
+            return result
+        output = {
+            key: filled.redacted(value) if isinstance(value, str) else value
+            for key, value in result.output.items()
+        }
+        return replace(result, output=output, reason=filled.redacted(result.reason))
 
-    async def _report(self, task: PolledTask, result: CallResult) -> None:
+    async def _report(self, task: Task, result: CallResult) -> None:
         """Tell the workflow; a store that fails is asked again, and after that the lease runs out."""
         status = result.status
-        if status is TaskStatus.COMPLETED and _completes_later(task):
+        if status is TaskStatus.COMPLETED and completes_later(msgspec.json.decode(task.head.input_data)):
             status = TaskStatus.IN_PROGRESS
         for attempt in range(REPORTS_MAX):
             if attempt:
                 await asyncio.sleep(REPORT_AGAIN_S)
             try:
-                entries = await self._store.entries([task.task_id])
+                entries = await self._store.entries([task.id])
                 event = ev.TaskReported(
-                    task_id=task.task_id,
+                    task_id=task.id,
                     status=status,
                     output=Raw(msgspec.json.encode(result.output)),
                     reason=result.reason,
-                    entry=entries.get(task.task_id),
+                    entry=entries.get(task.id),
                 )
-                await self._mailboxes.submit(task.workflow_instance_id, event)
+                await self._mailboxes.submit(task.head.workflow_instance_id, event)
             except RefusedError:
                 return  # the workflow is gone
             except EngineError as error:
-                log.warning("call_not_reported", task_id=task.task_id, error=str(error))
+                log.warning("call_not_reported", task_id=task.id, error=str(error))
             else:
                 return
-
-
-def _completes_later(task: PolledTask) -> bool:
-    request = task.input_data.get("http_request")
-    return task.input_data.get("asyncComplete") is True or (
-        isinstance(request, dict) and request.get("asyncComplete") is True
-    )

@@ -7,9 +7,12 @@ Source of shapes: conductor-oss/conductor, HTTPTaskMapper and KafkaPublishTaskMa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from msgspec.structs import replace
 
-from engine.core.mapping import Mapper, Source, evaluate, new_task
+from engine.core.mapping import Mapper, Source, evaluate, new_task, reserved_domain
 from engine.core.model import TaskDef
 from engine.core.records import QueueEntry, Task
 from engine.core.statuses import TaskStatus
@@ -34,6 +37,7 @@ class ServerCall:
             status=TaskStatus.SCHEDULED,
             input={**evaluate(step, source, task_id), "asyncComplete": definition.async_complete},
             task_id=task_id,
+            domain=reserved_domain(step, source),
             callback_after_seconds=definition.start_delay,
         )
         due_ms = step.now_ms + definition.start_delay * 1000
@@ -46,7 +50,8 @@ class ServerCall:
 
 def server_entry(task: Task, policy: TaskDef | None, *, due_ms: int) -> QueueEntry:
     """The queue entry of a task that the server runs: the queue is its type's, the lease the server's."""
-    entry = queue_entry(task, policy, queue=task.head.task_type, due_ms=due_ms)
+    kind, domain = task.head.task_type, task.head.domain
+    entry = queue_entry(task, policy, queue=f"{domain}:{kind}" if domain else kind, due_ms=due_ms)
     entry.response_ms = SERVER_LEASE_MS
     return entry
 
@@ -56,7 +61,12 @@ def park(step: Step, task: Task, entry: QueueEntry | None) -> None:
 
     Only asyncComplete tasks are; the entry stays for the timeouts that still hold.
     """
-    if entry is None or entry.lease is None or not entry.lease.held or not completes_later(step, task):
+    if (
+        entry is None
+        or entry.lease is None
+        or not entry.lease.held
+        or not completes_later(step.document(task.head.input_data))
+    ):
         return
     kept = server_entry(task, step.task_def(task), due_ms=entry.due_ms)
     kept.response_ms = 0
@@ -64,8 +74,8 @@ def park(step: Step, task: Task, entry: QueueEntry | None) -> None:
     step.queue(kept)
 
 
-def completes_later(step: Step, task: Task) -> bool:
-    given = step.document(task.head.input_data)
+def completes_later(given: Mapping[str, Any]) -> bool:
+    """Whether the task with this input stays open after its call (asyncComplete)."""
     request = given.get("http_request")
     return given.get("asyncComplete") is True or (
         isinstance(request, dict) and request.get("asyncComplete") is True

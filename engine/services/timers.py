@@ -10,6 +10,7 @@ import structlog
 from engine.core import events as ev
 from engine.core.errors import NotFoundError, RefusedError, StoreError
 from engine.core.records import Delta, QueueEntry, Timer
+from engine.ports.notifier import Alone, Notifier
 from engine.ports.stores import ExecutionStore
 from engine.ports.system import Clock
 from engine.services.mailboxes import Mailboxes
@@ -22,6 +23,10 @@ OUTAGE_LEASES_MAX = 10_000
 """Leases renewed after an outage; beyond that they run out as if their workers had been silent."""
 FRUITLESS_PAUSE_MS = 1_000
 """How long an entry that led to nothing is left alone, so that it cannot turn the loop into a busy one."""
+LOOK_EVERY_MS = 1_000
+"""The longest a server sleeps that shares its store: what others wrote may come without a word."""
+TAKEOVER_MS = 700
+"""What another server should have fired is fired by anybody after so long."""
 
 
 class Timers:
@@ -31,11 +36,13 @@ class Timers:
         mailboxes: Mailboxes,
         clock: Clock,
         extend: Callable[[str], Awaitable[bool]],
+        notifier: Notifier | None = None,
     ) -> None:
         self._store = store
         self._mailboxes = mailboxes
         self._clock = clock
         self._extend = extend
+        self._notifier = notifier or Alone()
         self._fruitless: dict[str, int] = {}
         self._changed: Callable[[int], None] = lambda _: None
 
@@ -64,13 +71,22 @@ class Timers:
         return renewed
 
     async def fire_due(self) -> int | None:
-        """Fire what is due now, up to a batch of each kind; give the next instant to look, None for none."""
+        """Fire what is due now, up to a batch of each kind; give the next instant to look, None for none.
+
+        Of several servers the one it falls to fires first, so that one instant is not decided by all of them.
+        """
         now_ms = self._clock.now_ms()
         self._fruitless = {key: until for key, until in self._fruitless.items() if until > now_ms}
         batch = BATCH_MAX + len(self._fruitless)  # those left alone must not stand before the others
-        timers = [t for t in await self._store.due_timers(now_ms, batch) if _key(t) not in self._fruitless]
+        timers = [
+            timer
+            for timer in await self._store.due_timers(now_ms, batch)
+            if self._may_fire(_key(timer), timer.workflow_id, timer.due_ms, now_ms)
+        ]
         entries = [
-            e for e in await self._store.due_deadlines(now_ms, batch) if e.task_id not in self._fruitless
+            entry
+            for entry in await self._store.due_deadlines(now_ms, batch)
+            if self._may_fire(entry.task_id, entry.workflow_id, entry.deadline_ms(), now_ms)
         ]
         work = [self._timer(timer) for timer in timers] + [self._deadline(entry) for entry in entries]
         if work:
@@ -80,7 +96,18 @@ class Timers:
         if self._fruitless:
             soonest = min(self._fruitless.values())
             next_ms = soonest if next_ms is None or next_ms <= now_ms else min(next_ms, soonest)
+        if self._notifier.shared:
+            look_ms = now_ms + LOOK_EVERY_MS
+            return look_ms if next_ms is None else min(next_ms, look_ms)
         return next_ms
+
+    def _may_fire(self, key: str, workflow_id: str, due_ms: int, now_ms: int) -> bool:
+        if key in self._fruitless:
+            return False
+        if now_ms < due_ms + TAKEOVER_MS and not self._notifier.is_mine(workflow_id):
+            self._fruitless[key] = due_ms + TAKEOVER_MS
+            return False
+        return True
 
     async def _timer(self, timer: Timer) -> None:
         await self._fire(_key(timer), timer.workflow_id, ev.TimerFired(key=timer.key, kind=timer.kind))

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 
 import structlog
+from msgspec.structs import replace
 
 from engine.core import events as ev
 from engine.core.decider import Applied, Decision, decide
@@ -18,13 +19,16 @@ from engine.core.errors import (
     InvariantError,
     NotFoundError,
     OutcomeUnknownError,
+    RateLimitedError,
     RefusedError,
+    SlotsTakenError,
     StoreError,
     VersionConflictError,
 )
 from engine.core.facts import Fact, FactsMissingError, Stamp, View
 from engine.core.graph import Graph
 from engine.core.records import Delta
+from engine.core.slots import slot_config
 from engine.core.statuses import WORKFLOW_OPEN
 from engine.ports.system import Chance, Clock
 from engine.services.committer import Committer
@@ -58,8 +62,35 @@ class Mailboxes:
         """Call `hook(view, delta)` after each committed step, in the order of one workflow's steps."""
         self._on_commit.append(hook)
 
-    async def create(self, workflow_id: str, graph: Graph, event: ev.Start) -> Applied:
-        """Start a workflow. An existing one of that id is left as it is (`changed` is false)."""
+    async def create(
+        self, workflow_id: str, graph: Graph, event: ev.Start, *, patient: bool = False
+    ) -> Applied:
+        """Start a workflow. An existing one of that id is left as it is (`changed` is false).
+
+        Args:
+            workflow_id, graph, event: what to start.
+            patient: have it wait for a slot even where its rate limit says to refuse; for starts that nobody
+                is there to repeat.
+
+        Raises:
+            RateLimitedError: no slot of its rate limit is free, and its definition says to refuse.
+            StoreError: the store failed; nothing is known to have been written.
+        """
+        slots = slot_config(graph)
+        if slots is None:
+            return await self._create(workflow_id, graph, event)
+        slots_max = slots.concurrent_exec_limit
+        try:
+            return await self._create(workflow_id, graph, replace(event, slots_max=slots_max))
+        except SlotsTakenError as taken:
+            if slots.policy == "REJECT" and not patient:
+                raise RateLimitedError(
+                    f"Workflow {graph.definition.name} may run {slots_max} times at once for one rate limit "
+                    f"key, and so many are running ({taken}); start it again later"
+                ) from taken
+        return await self._create(workflow_id, graph, replace(event, wait_for_slot=True))
+
+    async def _create(self, workflow_id: str, graph: Graph, event: ev.Start) -> Applied:
         resident = self._residents.of(workflow_id)
         if resident.view.header is None and resident.view.graph is None:
             resident.view.graph = graph
@@ -131,7 +162,7 @@ class Mailboxes:
             decision = await self._decided(resident, [stamped for stamped, _ in batch])
         except Exception as error:
             self._reset(resident)
-            if len(batch) > 1 and not isinstance(error, StoreError):
+            if len(batch) > 1 and (isinstance(error, SlotsTakenError) or not isinstance(error, StoreError)):
                 for item in batch:
                     await self._step(resident, [item])
                 return

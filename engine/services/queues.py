@@ -42,6 +42,8 @@ LIMITED_LOOK_EVERY_S = 0.5
 """How often a poll that a limit holds back looks by itself: a task may have ended on another server."""
 REPEAT_AFTER_MS = (50, 200, 1_000, 5_000, 15_000)
 """Pauses before a lease that could not be given back is given back again; then it runs out by itself."""
+TURNS_KEPT_MAX = 10_000
+"""Queues whose lanes' turns are remembered."""
 GIVEN_KEPT_MAX = 4_096
 """Leases handed out lately; what a claim of unknown outcome leased is told apart from them."""
 
@@ -166,6 +168,8 @@ class Queues:
         return []
 
     async def _claim(self, queue: str, waiter: _Waiter, now_ms: int, limits: TaskLimits) -> list[Claimed]:
+        if len(self._turns) > TURNS_KEPT_MAX:
+            self._turns.clear()
         turn = self._turns[queue] = self._turns.get(queue, -1) + 1
         claim = Claim(
             queue=queue,

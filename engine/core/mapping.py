@@ -140,6 +140,14 @@ def limits(head: TaskHead, definition: TaskDef) -> None:
     head.isolation_group_id = unset(definition.isolation_group_id)
 
 
+def reserved_domain(step: Step, source: Source) -> str | None:
+    """The domain that `ref:REFERENCE` in taskToDomain sets a task apart in, of whatever type it is.
+
+    Nobody polls it: a test of the workflow gives the task's result.
+    """
+    return step.header.task_to_domain.get(f"ref:{source.workflow_task.task_reference_name}")
+
+
 def domain_of(step: Step, task_type: str) -> str | None:
     """The domain whose workers get the task: the first served one of the list, else the last, else None."""
     mapping = step.header.task_to_domain

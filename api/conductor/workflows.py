@@ -51,6 +51,7 @@ from api.conductor.tasks import hot_response, split_commas
 from api.errors import BadParameterError
 from engine.bootstrap import Engine
 from engine.core.errors import InvalidRequestError
+from engine.core.search import equals
 from engine.core.statuses import TaskStatus
 
 router = APIRouter(prefix="/api/workflow", tags=["workflow"])
@@ -349,15 +350,13 @@ async def _search(engine: Engine, wanted: SearchParameters) -> tuple[int, list[d
     classifiers = split_commas(wanted.classifier)
     if classifiers and PLAIN_CLASSIFIER not in classifiers:
         return 0, []
-    clauses = [wanted.query] if wanted.query.strip() else []
-    if wanted.top_level_only:
-        clauses.append('parentWorkflowId=""')
     return await engine.executions.search(
-        query=" AND ".join(clauses),
+        query=wanted.query,
         free_text=wanted.free_text,
         sort=wanted.sort,
         start=wanted.start,
         size=wanted.size,
+        also=[equals("parent_workflow_id", "")] if wanted.top_level_only else [],
     )
 
 

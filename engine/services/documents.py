@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from engine.core.graph import Graph, decode_workflow_task
 from engine.core.model import encode
-from engine.core.records import Header, QueueEntry, Task
+from engine.core.records import Header, QueueEntry, Task, TaskState
 from engine.core.statuses import TaskStatus
 from engine.core.values import to_text
 from engine.ports.stores import WorkflowRow
@@ -31,20 +31,8 @@ def task_json(
         entry: its queue entry, when it is in a queue: polls and progress are known there only.
         header: its workflow's header, for the iteration of a running DO_WHILE.
     """
-    state, head, output = task.state, task.head, bytes(task.output)
-    if entry is not None and entry.lease is not None and task.open:
-        lease = entry.lease
-        state = replace(
-            state,
-            status=TaskStatus.IN_PROGRESS if lease.held else state.status,
-            start_time=state.start_time or lease.start_ms,
-            poll_count=lease.poll_count,
-            update_time=max(state.update_time, lease.update_ms),
-            worker_id=lease.worker_id or state.worker_id,
-            callback_after_seconds=0 if lease.held else state.callback_after_seconds,
-        )
-        if lease.progress is not None and lease.held:
-            output = bytes(lease.progress)
+    head = task.head
+    state, output = _as_leased(task, entry)
     if header is not None and head.task_type == "DO_WHILE" and task.open and task.ref in header.loops:
         iteration = header.loops[task.ref].iteration
         head = replace(head, iteration=iteration)
@@ -74,6 +62,26 @@ def task_json(
             b"}",
         )
     )
+
+
+def _as_leased(task: Task, entry: QueueEntry | None) -> tuple[TaskState, bytes]:
+    """The state and output of a task as its lease, when there is one, says."""
+    state, output = task.state, bytes(task.output)
+    if entry is None or entry.lease is None or not task.open:
+        return state, output
+    lease = entry.lease
+    state = replace(
+        state,
+        status=TaskStatus.IN_PROGRESS if lease.held else state.status,
+        start_time=state.start_time or lease.start_ms,
+        poll_count=lease.poll_count,
+        update_time=max(state.update_time, lease.update_ms),
+        worker_id=lease.worker_id or state.worker_id,
+        callback_after_seconds=0 if lease.held else state.callback_after_seconds,
+    )
+    if lease.progress is not None and lease.held:
+        output = bytes(lease.progress)
+    return state, output
 
 
 def workflow_json(row: WorkflowRow, graph: Graph, tasks: list[bytes]) -> bytes:
@@ -142,6 +150,41 @@ def workflow_summary(row: WorkflowRow) -> dict[str, Any]:
         "idempotencyKey": header.idempotency_key,
         "parentWorkflowId": header.parent_workflow_id or "",
         "classifier": "workflow",
+    }
+    return {key: value for key, value in members.items() if value is not None}
+
+
+def task_summary(task: Task, *, entry: QueueEntry | None = None) -> dict[str, Any]:
+    """The wire's TaskSummary: times as ISO text (the epoch when unset), input and output in Java's notation.
+
+    Args:
+        task: as stored.
+        entry: its queue entry, as task_json has it.
+    """
+    state, output = _as_leased(task, entry)
+    head = task.head
+    started, ended = state.start_time, state.end_time
+    members: dict[str, Any] = {
+        "workflowId": head.workflow_instance_id,
+        "workflowType": head.workflow_type,
+        "correlationId": head.correlation_id or None,
+        "scheduledTime": iso(head.scheduled_time),
+        "startTime": iso(started),
+        "updateTime": iso(state.update_time),
+        "endTime": iso(ended),
+        "status": state.status,
+        "reasonForIncompletion": state.reason_for_incompletion or None,
+        "executionTime": max(0, ended - started) if started and ended else 0,
+        "queueWaitTime": max(0, started - head.scheduled_time) if started else 0,
+        "taskDefName": head.task_def_name,
+        "taskType": head.task_type,
+        "input": to_text(msgspec.json.decode(head.input_data)),
+        "output": to_text(msgspec.json.decode(output)),
+        "taskId": head.task_id,
+        "externalInputPayloadStoragePath": state.external_input_payload_storage_path or None,
+        "externalOutputPayloadStoragePath": state.external_output_payload_storage_path or None,
+        "workflowPriority": head.workflow_priority,
+        "domain": head.domain or None,
     }
     return {key: value for key, value in members.items() if value is not None}
 

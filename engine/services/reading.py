@@ -6,16 +6,17 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from engine.core.errors import NotFoundError
 from engine.core.graph import Graph
 from engine.core.records import Header, QueueEntry, Task
-from engine.core.search import Compare, SearchQuery, all_of, equals
+from engine.core.search import TASK_FIELDS, Compare, Condition, SearchQuery, all_of, equals
 from engine.core.search_grammar import parse_query
 from engine.core.statuses import TaskStatus
 from engine.ports.stores import ExecutionStore, StoredWorkflow, WorkflowRow
 from engine.services.definitions import Definitions
-from engine.services.documents import task_json, workflow_json, workflow_summary
+from engine.services.documents import task_json, task_summary, workflow_json, workflow_summary
 from engine.services.masking import masked_entry, masked_row, masked_task
 
 LIST_MAX = 5_000
@@ -71,12 +72,58 @@ class Reading:
         return total, await self._task_documents(stored, tasks[start:])
 
     async def search(
+        self, *, query: str, free_text: str, sort: str, start: int, size: int, also: Sequence[Condition] = ()
+    ) -> tuple[int, list[dict[str, Any]]]:
+        """How many workflows match, and the WorkflowSummary objects of one page.
+
+        The texts and the page are parse_query's; the conditions in `also` must hold besides.
+
+        Raises (here and in the other searches):
+            InvalidRequestError: the query is malformed, or takes too long.
+        """
+        parsed = parse_query(query, free_text=free_text, sort=sort, start=start, size=size)
+        total, rows = await self._store.search(_narrowed(parsed, also))
+        return total, [workflow_summary(row) for row in rows]
+
+    async def status_counts(
+        self, *, query: str, free_text: str = "", also: Sequence[Condition] = ()
+    ) -> dict[str, int]:
+        """How many of the workflows a search finds have each status; statuses without any are left out."""
+        parsed = parse_query(query, free_text=free_text, sort="", start=0, size=0)
+        return await self._store.status_counts(_narrowed(parsed, also))
+
+    async def search_by_tasks(
         self, *, query: str, free_text: str, sort: str, start: int, size: int
     ) -> tuple[int, list[dict[str, Any]]]:
-        """WorkflowSummary objects. Raises InvalidRequestError for a malformed query."""
-        parsed = parse_query(query, free_text=free_text, sort=sort, start=start, size=size)
-        total, rows = await self._store.search(parsed)
-        return total, [workflow_summary(await self._masked(row)) for row in rows]
+        """Workflows that have a task which search_tasks finds, each once, as WorkflowSummary objects."""
+        parsed = _of_tasks(query, free_text, sort, start, size)
+        total, rows = await self._store.search_by_tasks(parsed)
+        return total, [workflow_summary(row) for row in rows]
+
+    async def search_tasks(
+        self, *, query: str, free_text: str, sort: str, start: int, size: int
+    ) -> tuple[int, list[dict[str, Any]]]:
+        """How many tasks match, and the TaskSummary objects of one page."""
+        total, tasks = await self._store.search_tasks(_of_tasks(query, free_text, sort, start, size))
+        entries = await self._store.entries([task.id for task in tasks])
+        return total, [task_summary(task, entry=entries.get(task.id)) for task in tasks]
+
+    async def search_task_documents(
+        self, *, query: str, free_text: str, sort: str, start: int, size: int
+    ) -> tuple[int, list[bytes]]:
+        """The same with the wire's Task objects, as JSON bytes."""
+        total, tasks = await self._store.search_tasks(_of_tasks(query, free_text, sort, start, size))
+        entries = await self._store.entries([task.id for task in tasks])
+        stored: dict[str, StoredWorkflow | None] = {}
+        documents: list[bytes] = []
+        for task in tasks:
+            workflow_id = task.head.workflow_instance_id
+            if workflow_id not in stored:
+                stored[workflow_id] = await self._store.load(workflow_id)
+            if (workflow := stored[workflow_id]) is not None:  # else it was removed just now
+                graph = await self._definitions.frozen(workflow.header.definition_hash)
+                documents.append(task_json(task, graph, entry=entries.get(task.id), header=workflow.header))
+        return total, documents
 
     async def correlated(
         self, name: str, correlation_ids: Sequence[str], *, include_closed: bool, include_tasks: bool
@@ -152,3 +199,12 @@ class Reading:
 
 def _shown(task: Task, graph: Graph, entry: QueueEntry | None, header: Header) -> bytes:
     return task_json(masked_task(task, graph), graph, entry=masked_entry(entry, graph), header=header)
+
+
+def _narrowed(query: SearchQuery, also: Sequence[Condition]) -> SearchQuery:
+    conditions = [*([] if query.where is None else [query.where]), *also]
+    return replace(query, where=all_of(*conditions)) if conditions else query
+
+
+def _of_tasks(query: str, free_text: str, sort: str, start: int, size: int) -> SearchQuery:
+    return parse_query(query, free_text=free_text, sort=sort, start=start, size=size, fields=TASK_FIELDS)

@@ -103,7 +103,7 @@ class EventExecution(Struct, kw_only=True, rename="camel"):
     name: str
     event: str
     created: int
-    status: Literal["COMPLETED", "FAILED", "SKIPPED"]
+    status: Literal["IN_PROGRESS", "COMPLETED", "FAILED", "SKIPPED"]
     action: ActionKind | UnsetType = UNSET
     output: dict[str, Any] = {}
 

@@ -5,7 +5,7 @@ Source of outputs and texts: upstream's SimpleActionProcessor.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -18,6 +18,8 @@ from engine.core.records import Task
 from engine.ports.stores import ExecutionStore
 from engine.services.executions import Executions, StartRequest, TaskUpdate
 from engine.services.mailboxes import Mailboxes
+
+Choose = Callable[[str], Awaitable[str]]
 
 MESSAGE_ID, EVENT_NAME = "conductor.event.messageId", "conductor.event.name"
 
@@ -38,9 +40,17 @@ class EventActions:
         self._environment = environment
 
     async def run(
-        self, handler: CompiledHandler, position: int, *, message_id: str, payload: Any
+        self, handler: CompiledHandler, position: int, *, message_id: str, payload: Any, choose: Choose
     ) -> dict[str, Any]:
         """Do it; gives the output that is recorded.
+
+        Args:
+            handler: whose action it is.
+            position: of the action in the handler.
+            message_id: of the message.
+            payload: its value.
+            choose: keeps the id of the task that the action means, and gives the one kept first: a reference
+                may mean another task when the message comes again.
 
         Raises:
             StoreError: perhaps done, perhaps not; do it again.
@@ -55,9 +65,9 @@ class EventActions:
                 workflow_id = workflow_id_of(handler.name, message_id, position)
                 return await self._start(action, given, told, workflow_id)
             case "complete_task":
-                return await self._end_task("COMPLETED", given, told)
+                return await self._end_task("COMPLETED", given, told, choose)
             case "fail_task":
-                return await self._end_task("FAILED", given, told)
+                return await self._end_task("FAILED", given, told, choose)
             case "terminate_workflow":
                 target = _workflow_id(action, given)
                 reason = given.get("terminationReason")
@@ -87,7 +97,9 @@ class EventActions:
         event = told[EVENT_NAME]
         return {"workflowId": await self._executions.start(request, workflow_id=workflow_id, event=event)}
 
-    async def _end_task(self, status: str, given: dict[str, Any], told: dict[str, str]) -> dict[str, Any]:
+    async def _end_task(
+        self, status: str, given: dict[str, Any], told: dict[str, str], choose: Choose
+    ) -> dict[str, Any]:
         task_id, ref, workflow_id = (_text(given.get(key)) for key in ("taskId", "taskRefName", "workflowId"))
         task: Task | None = None
         if task_id:
@@ -95,9 +107,7 @@ class EventActions:
         elif workflow_id and ref:
             if await self._store.load(workflow_id) is None:
                 return given | {"error": f"No workflow found with ID: {workflow_id}"}
-            # The newest of a loop's iterations, else the task of just that reference.
-            newest = await self._store.latest(workflow_id, [ref])
-            task = newest.get(ref) or (await self._store.by_ref(workflow_id, [ref])).get(ref)
+            task = await self._by_ref(workflow_id, ref, choose)
         if task is None:
             shown = ", ".join(
                 f"{what}: {value or 'null'}"
@@ -114,6 +124,15 @@ class EventActions:
             )
         )
         return given
+
+    async def _by_ref(self, workflow_id: str, ref: str, choose: Choose) -> Task | None:
+        """The newest of a loop's iterations, else the task of just that reference."""
+        newest = await self._store.latest(workflow_id, [ref])
+        found = newest.get(ref) or (await self._store.by_ref(workflow_id, [ref])).get(ref)
+        if found is None:
+            return None
+        chosen = await choose(found.id)
+        return found if chosen == found.id else (await self._store.tasks_by_id([chosen])).get(chosen)
 
     async def _set_variables(self, action: CompiledAction, given: dict[str, Any]) -> dict[str, Any]:
         target = _workflow_id(action, given)

@@ -134,10 +134,22 @@ class EventBus:
         return is_true(result.value), result.error
 
     async def _act(self, handler: CompiledHandler, position: int, payload: Any, message_id: str) -> None:
-        if await self._recorded(handler, f"{message_id}_{position}") is not None:
+        before = await self._recorded(handler, f"{message_id}_{position}")
+        if before is not None and before.status != "IN_PROGRESS":
             return
+
+        async def choose(task_id: str) -> str:
+            kept = before
+            if kept is None:
+                await self._record(handler, message_id, "IN_PROGRESS", {"taskId": task_id}, position)
+                kept = await self._recorded(handler, f"{message_id}_{position}")
+            chosen = {} if kept is None else kept.output
+            return str(chosen.get("taskId") or task_id)
+
         try:
-            output = await self._actions.run(handler, position, message_id=message_id, payload=payload)
+            output = await self._actions.run(
+                handler, position, message_id=message_id, payload=payload, choose=choose
+            )
         except StoreError:
             raise
         except (EngineError, MalformedBodyError) as error:
@@ -157,11 +169,11 @@ class EventBus:
         self,
         handler: CompiledHandler,
         message_id: str,
-        status: Literal["COMPLETED", "FAILED", "SKIPPED"],
+        status: Literal["IN_PROGRESS", "COMPLETED", "FAILED", "SKIPPED"],
         output: dict[str, Any],
         position: int | None = None,
     ) -> None:
-        """Keep what became of one action; without a position, of the message as a whole."""
+        """Keep what became of one action, unless that is known; without a position, of the whole message."""
         now_ms = self._clock.now_ms()
         record = EventExecution(
             id=f"{message_id}_{position or 0}",
@@ -178,7 +190,11 @@ class EventBus:
             record.output = {"omitted": f"the output has {len(body)} bytes, too many to be kept"}
             body = msgspec.json.encode(record)
         name = _record_name(handler, record.id)
-        await self._documents.put(RECORD_KIND, name, body, at_ms=now_ms, expect=0)
+        if await self._documents.put(RECORD_KIND, name, body, at_ms=now_ms, expect=0):
+            return
+        before = await self._documents.get(RECORD_KIND, name)
+        if before is not None and b'"status":"IN_PROGRESS"' in before.body and status != "IN_PROGRESS":
+            await self._documents.put(RECORD_KIND, name, body, at_ms=now_ms, expect=before.revision)
 
     async def records(self, handler: str, *, limit: int = PAGE_MAX) -> list[bytes]:
         """Wire JSON of a handler's records, by event and message."""

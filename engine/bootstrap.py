@@ -9,15 +9,21 @@ from typing import Self
 
 import structlog
 
+from engine.adapters.backends import open_backend
+from engine.adapters.calls.addresses import parse_networks
+from engine.adapters.calls.http import HttpCaller
+from engine.adapters.calls.kafka import KafkaCaller
 from engine.adapters.scripts.quickjs_runner import QuickJsRunner
 from engine.adapters.system.real import SystemChance, SystemClock
 from engine.adapters.system.sealing import FernetSealer
-from engine.core.errors import InvalidRequestError, StoreError
+from engine.core.errors import StoreError
 from engine.core.facts import View
 from engine.core.idempotency import strategy_of
 from engine.core.records import Delta
 from engine.ports.brokers import Broker
+from engine.ports.calls import Caller
 from engine.ports.documents import DocumentStore
+from engine.ports.notifier import Alone, Notifier
 from engine.ports.scripts import ScriptRunner
 from engine.ports.stores import ExecutionStore, MetadataStore
 from engine.ports.system import Chance, Clock
@@ -36,15 +42,19 @@ from engine.services.feed import Change, Feed
 from engine.services.idempotency import KeyedStarts
 from engine.services.mailboxes import Mailboxes
 from engine.services.metadata import Metadata
+from engine.services.news import Correspondent
 from engine.services.options import Options
 from engine.services.outbox import Outbox
 from engine.services.queue_updates import QueueUpdates
 from engine.services.queues import Queues
 from engine.services.scheduler import Scheduler
 from engine.services.secrets import Environment, Secrets
+from engine.services.slots import Slots
 from engine.services.sync_runs import SyncRuns
+from engine.services.system_tasks import SystemTasks
 from engine.services.task_limits import CurrentLimits
 from engine.services.timers import Timers
+from engine.services.workflow_tests import WorkflowTests
 from engine.settings import EngineSettings
 
 log = structlog.get_logger(__name__)
@@ -53,6 +63,7 @@ SWEEP_EVERY_S = 30.0
 """How often the safety net looks for messages a crash left behind."""
 SWEEP_SHARED_EVERY_S = 0.5
 """The same where other servers may have crashed."""
+SERVER_NUMBER_MASK = 2**31 - 1
 
 
 class Engine:
@@ -76,7 +87,9 @@ class Engine:
         chance: Chance,
         environment: Mapping[str, str],
         options: Options | None = None,
+        callers: Mapping[str, Caller] | None = None,
         brokers: Mapping[str, Broker] | None = None,
+        notifier: Notifier | None = None,
     ) -> None:
         options = options or Options()
         self.store = store
@@ -99,6 +112,8 @@ class Engine:
         loader = FactLoader(store, self.definitions, scripts, self.environment)
         self.mailboxes = Mailboxes(loader, self.committer, clock, chance)
         self.outbox = Outbox(store, self.committer, self.mailboxes, self.definitions)
+        self.slots = Slots(store, self.definitions, self.mailboxes)
+        self.definitions.on_forget(self.slots.look_at_all)
         self.timers = Timers(
             store, self.mailboxes, clock, lambda task_id: self.queues.extend(task_id, None), self.notifier
         )
@@ -116,7 +131,17 @@ class Engine:
             keyed=self.keyed,
             key_strategy=options.key_strategy,
         )
+        self.system_tasks = SystemTasks(
+            store,
+            queues=self.queues,
+            committer=self.committer,
+            mailboxes=self.mailboxes,
+            secrets=self.secrets,
+            callers=callers or {},
+            worker_id="server",
+        )
         self.sync_runs = SyncRuns(store, self.executions, self.feed)
+        self.workflow_tests = WorkflowTests(store, self.executions, self.feed, clock=clock, chance=chance)
         self.mailboxes.on_commit(self._committed)
         self.news = Correspondent(
             self.notifier, queues=self.queues, timers=self.timers, feed=self.feed, clock=clock
@@ -163,6 +188,9 @@ class Engine:
             self.outbox.committed(delta.outbox)
         if delta.timers_set:
             self.timers.committed(delta)
+        self.system_tasks.committed(delta)
+        if delta.header.rate_limit_key is not None:
+            self.slots.committed(delta)
         if self.feed.watched:
             for task in (*delta.tasks_changed, *delta.tasks_new):
                 self.feed.publish(
@@ -183,12 +211,14 @@ class Engine:
     def start(self) -> None:
         """Begin what the engine repeats: timers, schedules, events, the sweep of the outbox."""
         steps = [loop.run() for loop in self._due_loops]
-        self._loops = [asyncio.ensure_future(step) for step in (*steps, self._sweep())]
+        steps += [self.system_tasks.serve(kind) for kind in self.system_tasks.kinds]
+        self._loops = [asyncio.ensure_future(step) for step in (*steps, self._sweep(), self.news.look())]
 
     async def _sweep(self) -> None:
         shared = self.notifier.shared
         while True:
             try:
+                await self.slots.sweep()
                 if shared:
                     await self.outbox.sweep_shared(self.notifier.is_mine)
                 else:
@@ -200,6 +230,12 @@ class Engine:
             await asyncio.sleep(SWEEP_SHARED_EVERY_S if shared else SWEEP_EVERY_S)
 
     # ------------------------------------------------------------------------------------ life
+    async def forgive_outage(self) -> None:
+        """Renew the leases that ran out while no server was there."""
+        renewed = await self.timers.forgive_outage()
+        if renewed:
+            log.info("leases_renewed", count=renewed)
+
     async def close(self) -> None:
         """Stop the loops, finish what is being decided and written, close the store."""
         for loop in self._loops:
@@ -207,6 +243,8 @@ class Engine:
         await asyncio.gather(*self._loops, return_exceptions=True)
         self._loops = []
         await self.event_consumers.aclose()
+        await self.slots.idle()
+        await self.system_tasks.close()
         await self.mailboxes.idle()
         await self.outbox.idle()
         await self.committer.idle()
@@ -232,17 +270,30 @@ async def open_engine(
         InvalidRequestError: the database URL is of no kind this version knows.
         StoreError: the store cannot be opened.
     """
+    chance = chance or SystemChance()
+    backend = await open_backend(
+        settings.database, settings.data, settings.sqlite_synchronous, chance.seed() & SERVER_NUMBER_MASK
+    )
     engine = Engine(
-        *_stores(settings),
+        backend.store,
+        backend.metadata,
+        backend.documents,
+        notifier=backend.notifier,
         scripts=QuickJsRunner(),
         clock=clock or SystemClock(),
-        chance=chance or SystemChance(),
+        chance=chance,
         environment=settings.environment(),
         options=_options(settings),
+        callers={
+            "HTTP": HttpCaller(networks=parse_networks(settings.http_task_networks)),
+            "KAFKA_PUBLISH": KafkaCaller(),
+        },
     )
-    renewed = await engine.timers.forgive_outage()
-    if renewed:
-        log.info("leases_renewed", count=renewed)
+    try:
+        await engine.notifier.join(engine.forgive_outage, engine.news.heard)
+    except BaseException:
+        await engine.close()
+        raise
     engine.start()
     return engine
 

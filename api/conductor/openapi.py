@@ -14,12 +14,14 @@ from api.errors import ErrorResponse, below
 from engine.core.event_handlers import EventExecution, EventHandler
 from engine.core.model import TaskDef, WorkflowDef
 from engine.core.schedules import WorkflowSchedule
+from engine.services.workflow_tests import WorkflowTestRequest
 
 _REF = "#/components/schemas/"
 _DOCUMENTED: tuple[type, ...] = (
     ErrorResponse,
     TaskDef,
     WorkflowDef,
+    WorkflowTestRequest,
     WorkflowSchedule,
     EventHandler,
     EventExecution,

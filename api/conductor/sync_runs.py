@@ -28,6 +28,7 @@ from api.errors import BadParameterError
 from engine.bootstrap import Engine
 from engine.services.executions import StartRequest
 from engine.services.sync_runs import ReturnStrategy
+from engine.services.workflow_tests import WorkflowTestRequest
 
 router = APIRouter(prefix="/api", tags=["synchronous runs"])
 
@@ -38,6 +39,7 @@ CONSISTENCIES = ("SYNCHRONOUS", "DURABLE", "REGION_DURABLE")
 """What callers may ask for; every start here is durable before it is answered."""
 
 _read_start = msgspec.json.Decoder(StartWorkflowRequest)
+_read_test = msgspec.json.Decoder(WorkflowTestRequest)
 _read_input = msgspec.json.Decoder(dict[str, Any])
 
 Strategy = Annotated[str, Query(alias="returnStrategy", description="Which part of the run to answer with.")]
@@ -122,6 +124,20 @@ async def execute_without_input(
 ) -> Response:
     """The same with an empty input."""
     return await _execute_by_name(engine, name, {}, waiting)
+
+
+@router.post(
+    "/workflow/test",
+    responses=returns("Workflow"),
+    openapi_extra=takes("WorkflowTestRequest"),
+    tags=["workflow"],
+)
+async def test(engine: EngineDep, body: BodyDep) -> Response:
+    """Run a definition with given results of its tasks; no worker sees it. Answers how far it came.
+
+    It runs until it ends, or until a task is open that has no result left. What is open then is terminated.
+    """
+    return json_answer(await engine.workflow_tests.run(decode(_read_test, body)))
 
 
 @router.post("/tasks/{workflow_id}/{status}/signal", responses=EMPTY, openapi_extra=takes({"type": "object"}))

@@ -12,14 +12,25 @@ from typing import ClassVar
 from engine.ports.stores import ExecutionStore
 from engine.testing.builders import accepted, creation, entry, everything, task
 from engine.testing.store_commits import CommitContract
+from engine.testing.store_limits import LaneContract, SlotContract, TaskLimitContract
 from engine.testing.store_queues import QueueContract
 from engine.testing.store_reads import ReadContract
 from engine.testing.store_search import SearchContract
+from engine.testing.store_task_search import TaskSearchContract
 
 Reopen = Callable[[], Awaitable[ExecutionStore]]
 
 
-class ExecutionStoreContract(CommitContract, QueueContract, ReadContract, SearchContract):
+class ExecutionStoreContract(
+    CommitContract,
+    QueueContract,
+    LaneContract,
+    TaskLimitContract,
+    SlotContract,
+    ReadContract,
+    SearchContract,
+    TaskSearchContract,
+):
     """All promises of the port.
 
     Attributes:

@@ -14,9 +14,26 @@ from engine.testing.builders import accepted, creation, header, step
 
 SOME = [
     header("a", name="Video_1", create_ms=100, priority=1, correlation_id="Corr", parent_workflow_id="b"),
-    header("b", name="video", create_ms=300, version=2, status=WorkflowStatus.FAILED, reason="No SPACE left"),
+    header(
+        "b",
+        name="video",
+        create_ms=300,
+        version=2,
+        status=WorkflowStatus.FAILED,
+        reason="No SPACE left",
+        failed_refs=["x", "y"],
+    ),
     header("c", name="Videox1", create_ms=200, status=WorkflowStatus.COMPLETED, end_ms=900, update_ms=900),
-    header("d", name="100%", create_ms=200, status=WorkflowStatus.COMPLETED, priority=1),
+    header(
+        "d",
+        name="100%",
+        create_ms=200,
+        status=WorkflowStatus.COMPLETED,
+        priority=1,
+        created_by="ann",
+        idempotency_key="k1",
+        event="e",
+    ),
 ]
 
 
@@ -138,3 +155,83 @@ class SearchContract:
         assert await found(store, "status=RUNNING") == []
         await accepted(store, step("a", 3, delete=True))
         assert await found(store) == ["b", "c", "d"]
+
+    @pytest.mark.parametrize(
+        ("query", "ids"),
+        [
+            ("status = FAILED OR priority = 1", "bda"),
+            ("status = COMPLETED AND NOT priority = 1", "c"),
+            ("NOT (status = COMPLETED OR status = FAILED)", "a"),
+            ("startTime BETWEEN 150 AND 300", "bcd"),
+            ("startTime NOT BETWEEN 150 AND 300", "a"),
+            ("startTime < 1970-01-01T00:00:00.2Z", "a"),
+            ("endTime IS NULL", "bda"),
+            ("endTime IS NOT NULL", "c"),
+            ("correlationId IS NOT NULL", "a"),
+            ("reasonForIncompletion IS NULL", "cda"),
+            ("reasonForIncompletion = '*space*'", "b"),
+            ("workflowType STARTS_WITH Video", "ca"),
+            ("workflowType STARTS_WITH '100%'", "d"),
+            ("workflowType STARTS_WITH ''", "bcda"),
+            ("workflowType > a", "b"),
+            ("workflowType <= Video_1", "da"),
+            ("workflowType IN (video, v*1)", "bca"),
+            ("workflowType != v*", "d"),
+            ("executionTime >= 700", "c"),
+            ("executionTime = 0", "bda"),
+            ("failedReferenceTaskNames = x,y", "b"),
+            ("failedReferenceTaskNames = *y*", "b"),
+            ("failedReferenceTaskNames = ''", "cda"),
+            ("createdBy = ann", "d"),
+            ("idempotencyKey IN (k1, k2)", "d"),
+            ("event IS NULL", "bca"),
+            ("classifier = workflow AND status = FAILED", "b"),
+            ("classifier = agent", ""),
+            ("input = *in_c*", "c"),
+            ('output STARTS_WITH \'{"url":"out/d\'', "d"),
+        ],
+    )
+    async def test_conditions(self, store: ExecutionStore, query: str, ids: str) -> None:
+        """The rest of the grammar and the fields that are read out of documents."""
+        await filled(store)
+        assert await found(store, query) == list(ids)
+
+    @pytest.mark.parametrize(
+        ("text", "ids"),
+        [
+            ("space left", "b"),
+            ("left space", "b"),
+            ('"left space"', ""),
+            ("space out/a", ""),
+            ("space | out/a", "ba"),
+            ("out*b", "b"),
+            ('"url":"out/', "bcda"),
+        ],
+    )
+    async def test_free_text_is_words(self, store: ExecutionStore, text: str, ids: str) -> None:
+        """All words of one alternative occur, wherever; quotes keep words together."""
+        await filled(store)
+        assert await found(store, free_text=text) == list(ids)
+
+    @pytest.mark.parametrize(
+        "stored", [b'{"name":"M\\u00fcller \\"x\\""}', '{"name":"Müller \\"x\\""}'.encode()]
+    )
+    async def test_free_text_sees_through_escapes(self, store: ExecutionStore, stored: bytes) -> None:
+        """However a client wrote its JSON, the words a person types are found in it."""
+        await accepted(store, creation("a", header=header("a"), input=Raw(stored)))
+        assert await found(store, free_text="müller") == ["a"]
+        assert await found(store, free_text='x"') == ["a"]
+
+    async def test_status_counts(self, store: ExecutionStore) -> None:
+        """Of what the query finds; statuses without a match are left out, page and order do not matter."""
+        await filled(store)
+
+        async def counts(query: str, free_text: str = "") -> dict[str, int]:
+            return await store.status_counts(
+                parse_query(query, free_text=free_text, sort="", start=3, size=0)
+            )
+
+        assert await counts("") == {"RUNNING": 1, "FAILED": 1, "COMPLETED": 2}
+        assert await counts("startTime <= 200") == {"RUNNING": 1, "COMPLETED": 2}
+        assert await counts("", free_text="space") == {"FAILED": 1}
+        assert await counts("status = PAUSED") == {}

@@ -49,6 +49,24 @@ def definition(pick: Pick, *, name: str = "generated", depth: int = 2, child: st
     return {"name": name, "version": 1, "tasks": _Maker(pick, child).tasks(depth)}
 
 
+def wide_fork(branches: int) -> list[Definition]:
+    """A dynamic fork of equal branches and its JOIN: many results that come together."""
+    fork = {"name": "wide", "taskReferenceName": "wide", "type": "FORK_JOIN_DYNAMIC"}
+    return [dynamic_fork(fork, branches), _join(fork)]
+
+
+def dynamic_fork(base: Definition, branches: int) -> Definition:
+    """A dynamic fork over so many tasks that workers do."""
+    ref = base["taskReferenceName"]
+    tasks = [{"name": "steady", "taskReferenceName": f"{ref}b{n}", "type": "SIMPLE"} for n in range(branches)]
+    return {
+        **base,
+        "dynamicForkTasksParam": "tasks",
+        "dynamicForkTasksInputParamName": "inputs",
+        "inputParameters": {"tasks": tasks, "inputs": {}},
+    }
+
+
 class _Maker:
     def __init__(self, pick: Pick, child: str) -> None:
         self.pick = pick
@@ -70,7 +88,7 @@ class _Maker:
             case "FORK_JOIN":
                 return self._fork(base, depth)
             case "FORK_JOIN_DYNAMIC":
-                return self._dynamic_fork(base)
+                return [dynamic_fork(base, self.pick((0, 1, 2, 3, 4))), _join(base)]
             case "SWITCH":
                 return [self._switch(base, depth)]
             case "DO_WHILE":
@@ -98,19 +116,6 @@ class _Maker:
         parts = [self.tasks(depth - 1) for _ in range(self.pick((1, 2, 3)))]
         joined = [part[-1]["taskReferenceName"] for part in parts]
         return [{**base, "forkTasks": parts}, _join(base, joinOn=joined)]
-
-    def _dynamic_fork(self, base: Definition) -> list[Definition]:
-        ref = base["taskReferenceName"]
-        branches = [
-            {"name": "steady", "taskReferenceName": f"{ref}b{n}", "type": "SIMPLE"}
-            for n in range(self.pick((0, 1, 2, 3, 4)))
-        ]
-        members = {
-            "dynamicForkTasksParam": "tasks",
-            "dynamicForkTasksInputParamName": "inputs",
-            "inputParameters": {"tasks": branches, "inputs": {}},
-        }
-        return [{**base, **members}, _join(base)]
 
     def _switch(self, base: Definition, depth: int) -> Definition:
         return {

@@ -25,7 +25,7 @@ from engine.adapters.memory.documents import MemoryDocumentStore
 from engine.adapters.memory.store import MemoryExecutionStore, MemoryMetadataStore
 from engine.core.model import encode
 from engine.ports.stores import ExecutionStore
-from engine.testing.generated import TASK_DEFS, definition
+from engine.testing.generated import TASK_DEFS, definition, wide_fork
 from engine.testing.services import SeededChance
 from engine.testing.simulator_audit import Audit
 from engine.testing.simulator_clients import Habits, Operator, Outside, Signaller, Starter, Worker
@@ -40,14 +40,14 @@ from engine.testing.simulator_servers import (
 )
 from engine.testing.simulator_store import SIMULATED, Faults, Link
 
-QUIET_S_MAX = 1_800
+QUIET_S_MAX = 600
 """Simulated seconds after the last fault within which everything must have ended."""
 RESPONSE_S = 30
 """Every lease ends by then, so that work whose worker died comes back long before the bound above."""
 AUDIT_EVERY_S = 5.0
 OUR_BUGS = frozenset({"step_failed", "message_failed", "timers_failed", "outbox_sweep_failed"})
 """Log events that tell of an exception nobody foresaw."""
-FAILED_BY_STORE = frozenset({"message_not_delivered", "timer_not_fired", "timers_not_read"})
+FAILED_BY_STORE = frozenset({"message_not_delivered", "timer_not_fired", "step_not_done", "outbox_not_swept"})
 """Log events that a fault of the store explains, and nothing else does."""
 
 
@@ -99,8 +99,8 @@ class Mix(Struct, kw_only=True):
 
         return cls(
             servers=dice.choice((1, 2, 2, 3)),
-            workers=dice.choice((2, 3, 4)),
-            starts=dice.choice((2, 4, 6)),
+            workers=dice.choice((2, 4, 8)),
+            starts=dice.choice((2, 4, 8)),
             chaos_s=dice.choice((20.0, 40.0, 60.0)),
             crash_every_s=some(5.0, 15.0),
             stall_every_s=some(10.0, 20.0),
@@ -111,9 +111,11 @@ class Mix(Struct, kw_only=True):
                 write_fails=some(0.02, 0.1),
                 write_lost=some(0.02, 0.1),
                 write_untold=some(0.02, 0.1),
+                write_late=dice.choice((0.0, 0.0, 0.0, 0.05)),
                 read_fails=some(0.005, 0.02),
                 slow=some(0.01, 0.05),
                 pause=dice.choice((0.0, 0.3, 0.9)),
+                pause_s=dice.choice((0.01, 0.1, 0.4)),
             ),
             habits=Habits(
                 fails=some(0.1, 0.3),
@@ -121,11 +123,12 @@ class Mix(Struct, kw_only=True):
                 dies=some(0.05, 0.2),
                 in_progress=some(0.1),
                 extends=some(0.2),
+                doubles=some(0.1, 0.3),
                 repeats=some(0.1, 0.3),
                 late=some(0.1),
-                hangs_up=some(0.1, 0.5),
+                hangs_up=some(0.2, 0.6),
                 loses_answer=some(0.02, 0.1),
-                wait_s=dice.choice((0.01, 2.0, 10.0)),
+                wait_s=dice.choice((0.0, 0.01, 2.0, 10.0)),
             ),
         )
 
@@ -226,6 +229,8 @@ class Simulation:
                 made["failureWorkflow"] = "cleanup"
             if name == "three":
                 made |= {"timeoutSeconds": 120, "timeoutPolicy": "TIME_OUT_WF"}
+            if name in {"two", "three"}:
+                made["tasks"] = [*wide_fork(self.dice.choice((2, 5, 12))), *made["tasks"]]
             await metadata.register_workflow(msgspec.json.encode(made), overwrite=True)
             self.audit.note(f"definition {name}: {msgspec.json.encode(made['tasks']).decode()}")
 

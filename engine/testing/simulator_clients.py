@@ -34,6 +34,7 @@ class Habits(Struct, kw_only=True):
     dies: float = 0.0
     in_progress: float = 0.0
     extends: float = 0.0
+    doubles: float = 0.0
     repeats: float = 0.0
     late: float = 0.0
     hangs_up: float = 0.0
@@ -124,7 +125,7 @@ class Worker:
         record = outside.audit.polls[poll_id] = PollRecord()
         before = _condition(server)
         task_type, count = dice.choice(self.task_types), dice.choice((1, 1, 3))
-        timeout_ms = dice.choice((0, 100, 1_000))
+        timeout_ms = 1_000 if outside.quiet else dice.choice((0, 100, 1_000))
         polling = outside.ask(
             lambda engine: engine.queues.poll(
                 task_type, domain=None, worker_id=poll_id, count=count, timeout_ms=timeout_ms
@@ -133,7 +134,7 @@ class Worker:
         )
         try:
             if outside.chance(outside.habits.hangs_up):
-                async with asyncio.timeout(dice.random() * timeout_ms / 1000):
+                async with asyncio.timeout(dice.choice((0.01, 0.05, timeout_ms / 1000)) * dice.random()):
                     answers = await polling
             else:
                 answers = await polling
@@ -170,13 +171,19 @@ class Worker:
             status = "FAILED_WITH_TERMINAL_ERROR"
         elif outside.chance(habits.in_progress):
             status = "IN_PROGRESS"
-        await self._report(document, status)
+        if outside.chance(habits.doubles):
+            server = outside.dice.choice(outside.servers)
+            await asyncio.gather(*(self._report(document, status, server=server) for _ in range(2)))
+        else:
+            await self._report(document, status)
         while outside.chance(habits.repeats):
             await asyncio.sleep(outside.dice.random() * 20)
             await self._report(document, outside.dice.choice((status, "COMPLETED", "FAILED")))
 
-    async def _report(self, document: dict[str, Any], status: str, *, extend: bool = False) -> None:
-        """Send until it is acknowledged."""
+    async def _report(
+        self, document: dict[str, Any], status: str, *, extend: bool = False, server: Server | None = None
+    ) -> None:
+        """Send until it is acknowledged; at first to `server`."""
         outside, task_id = self.outside, document["taskId"]
         update = TaskUpdate(
             workflow_instance_id=document["workflowInstanceId"],
@@ -191,8 +198,9 @@ class Worker:
             outside.audit.let_go(task_id)
         for _ in range(REPORTS_MAX):
             try:
-                outcome = await outside.ask(lambda engine: engine.executions.update(update))
+                outcome = await outside.ask(lambda engine: engine.executions.update(update), server)
             except (GoneError, StoreError):
+                server = None
                 await asyncio.sleep(0.5)
                 continue
             except (RefusedError, InvariantError):
@@ -223,6 +231,10 @@ class Starter:
             self.outside.audit.acknowledged_start(workflow_id)
 
 
+FOR_RUNNING = ("pause", "pause", "terminate", "skip", "decide")
+FOR_ENDED = ("retry", "retry", "retry_deep", "rerun", "rerun_from", "rerun_from", "restart")
+
+
 class Operator:
     """Pauses, terminates, retries and restarts whatever it finds, at any moment."""
 
@@ -240,10 +252,9 @@ class Operator:
     async def _operate(self, workflow_id: str) -> None:
         outside, dice = self.outside, self.outside.dice
         tasks = outside.audit.tasks_of(workflow_id)
-        kind = dice.choice(
-            ("pause", "pause", "terminate", "retry", "retry", "retry_deep", "rerun", "rerun_from",
-             "rerun_from", "restart", "skip", "decide")
-        )  # fmt: skip
+        running = outside.audit.workflows[workflow_id] in WORKFLOW_OPEN
+        fitting = FOR_RUNNING if running else FOR_ENDED
+        kind = dice.choice(fitting if outside.chance(0.8) else FOR_RUNNING + FOR_ENDED)
         task = dice.choice(tasks) if tasks else None
         outside.audit.note(f"operator: {kind} {outside.audit.name(workflow_id)} {task.ref if task else ''}")
 

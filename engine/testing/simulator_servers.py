@@ -154,7 +154,8 @@ class Server:
         try:
             return await reply
         except asyncio.CancelledError:
-            handler.cancel()
+            if not handler.cancel():
+                self.link.hurt += 1  # it had answered already: the answer is lost on its way
             raise
         finally:
             self._replies.discard(reply)

@@ -24,6 +24,7 @@ class Faults(Struct, kw_only=True):
         write_fails: nothing is written, and the store says so.
         write_lost: nothing is written, and nobody knows.
         write_untold: it is written, and nobody knows.
+        write_late: nobody knows, and it is written up to a second later.
         read_fails: a read raises.
         slow: an operation takes up to `slow_s`.
         pause: an operation gives others a turn, for up to `pause_s`.
@@ -32,6 +33,7 @@ class Faults(Struct, kw_only=True):
     write_fails: float = 0.0
     write_lost: float = 0.0
     write_untold: float = 0.0
+    write_late: float = 0.0
     read_fails: float = 0.0
     slow: float = 0.0
     slow_s: float = 1.0
@@ -39,7 +41,8 @@ class Faults(Struct, kw_only=True):
     pause_s: float = 0.01
 
     def stop(self) -> None:
-        self.write_fails = self.write_lost = self.write_untold = self.read_fails = self.slow = 0.0
+        self.write_fails = self.write_lost = self.write_untold = self.write_late = 0.0
+        self.read_fails = self.slow = 0.0
 
 
 class Link:
@@ -68,6 +71,7 @@ class Link:
         self.under_way: dict[int, Sequence[Write]] = {}
         self.delta_rows_max = inner.delta_rows_max
         self._seen = seen
+        self._late: set[asyncio.Task[None]] = set()
         self.faults = faults
         self._dice = dice
         self._note = note
@@ -99,9 +103,15 @@ class Link:
             del self.under_way[id(group)]
             self._hurt("a write is lost")
             raise OutcomeUnknownError(f"{SIMULATED}: no answer came")
+        roll -= faults.write_lost
+        if roll < faults.write_late:
+            self._hurt("a write is late")
+            self._late.add(asyncio.get_running_loop().create_task(self._arrive_late(group)))
+            raise OutcomeUnknownError(f"{SIMULATED}: no answer came")
+        roll -= faults.write_late
         results = await self.arrive(group)
         await self._pause()
-        if roll - faults.write_lost < faults.write_untold:
+        if roll < faults.write_untold:
             self._hurt("a write is done, but not told")
             raise OutcomeUnknownError(f"{SIMULATED}: no answer came")
         return results
@@ -112,6 +122,10 @@ class Link:
         results = await self.inner.write(group)
         await self._seen(self.name, group, results)
         return results
+
+    async def _arrive_late(self, group: Sequence[Write]) -> None:
+        await asyncio.sleep(self._dice.random())
+        await self.arrive(group)
 
     async def close(self) -> None:
         """The store outlives its servers."""

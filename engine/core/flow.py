@@ -98,6 +98,9 @@ def _run_all(step: Step, tasks: list[Task]) -> list[Wanted]:
 def _run(step: Step, task: Task) -> list[Wanted]:
     """Execute a task just created, if its type ends by itself."""
     current = step.known(task.id)
+    if current is not None and current.id in step.ran_early:
+        step.ran_early.remove(current.id)
+        return ended(step, current)
     if current is None or not current.open:
         return []
     kind = TASK_TYPES.get(task.head.task_type)
@@ -157,6 +160,14 @@ def ended(step: Step, task: Task) -> list[Wanted]:
     return final(step, step.put(replace(task, state=replace(task.state, executed=True))))
 
 
+def settle(step: Step, task: Task) -> None:
+    """Go on behind a task that ended; a paused workflow remembers it for its resume."""
+    if step.header.status is WorkflowStatus.PAUSED:
+        step.header.unprocessed.append(task.id)
+    else:
+        advance(step, ended(step, task))
+
+
 def final(step: Step, task: Task) -> list[Wanted]:
     """No attempt follows: count it off, tell the joins and the loop around it, and say what comes next."""
     wanted = _successors(step, task)
@@ -176,6 +187,8 @@ def final(step: Step, task: Task) -> list[Wanted]:
 
 
 def _successors(step: Step, task: Task) -> list[Wanted]:
+    if task.id in step.expanded:
+        return []  # created with it
     ref = following(step, task)
     if ref is None:
         return []
@@ -332,16 +345,27 @@ def end_workflow(step: Step, end: EndWorkflow, *, by_request: bool = False) -> N
     step.output = output
     if not by_request and end.status is not WorkflowStatus.COMPLETED:
         _start_failure_workflow(step, end)
-    if header.parent_workflow_id and header.parent_task_id and was_open:
+    if was_open:
+        _tell_parents(step)
+
+
+def _tell_parents(step: Step) -> None:
+    """Tell the parent, and whoever else waits for this execution, that it ended."""
+    header = step.header
+    told = list(header.waiters)
+    if header.parent_workflow_id and header.parent_task_id:
+        told.insert(0, (header.parent_workflow_id, header.parent_task_id))
+    for workflow_id, task_id in told:
         body = {
-            "task_id": header.parent_task_id,
+            "task_id": task_id,
             "child_id": header.workflow_id,
             "name": f"{header.name}.{header.version}/{header.workflow_id}",
             "status": header.status,
             "output": step.output,
             "reason": header.reason,
         }
-        step.send("child_ended", header.parent_workflow_id, body)
+        step.send("child_ended", workflow_id, body)
+    header.waiters = []
 
 
 def cancel_task(step: Step, task: Task, end: EndWorkflow) -> None:

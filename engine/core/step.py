@@ -109,6 +109,9 @@ class Step:
         self.changed: dict[str, Task] = {}
         self.heads_changed: set[str] = set()
         self.removed: set[str] = set()
+        self.dropped: set[str] = set()  # of rounds that a loop does not keep; none is anybody's newest
+        self.ran_early: set[str] = set()  # executed while being created; what follows is still to be seen to
+        self.expanded: set[str] = set()  # of those: what follows was created with them
         self.remove_all = False
         self.new_graph: Graph | None = None
         self.latest_overlay: dict[str, str] = {}
@@ -151,7 +154,7 @@ class Step:
         return task
 
     def known(self, task_id: str) -> Task | None:
-        if task_id in self.removed:
+        if task_id in self.removed or task_id in self.dropped:
             return None
         found = self.new.get(task_id) or self.changed.get(task_id)
         if found is None and not self.remove_all:
@@ -190,7 +193,7 @@ class Step:
                         lacking.append(ref)
                     continue
                 task_id = self.view.refs[ref]
-            if task_id is not None:
+            if task_id is not None and task_id not in self.dropped:
                 task = self.known(task_id)
                 if task is None:
                     lacking.append(ref)
@@ -222,7 +225,7 @@ class Step:
     def _all_known(self) -> Iterator[Task]:
         if not self.remove_all:
             for task_id, task in self.view.tasks.items():
-                if task_id not in self.removed:
+                if task_id not in self.removed and task_id not in self.dropped:
                     yield self.changed.get(task_id, task)
         yield from self.new.values()
 
@@ -325,7 +328,7 @@ class Step:
             self.timers_set,
         ):
             gathered.clear()
-        for ids in (self.removed, self.queue_removed, self.timers_cleared, self.heads_changed):
+        for ids in (self.removed, self.dropped, self.queue_removed, self.timers_cleared, self.heads_changed):
             ids.clear()
 
     def remove(self, task: Task) -> None:
@@ -335,6 +338,16 @@ class Step:
         else:
             self.changed.pop(task.id, None)
             self.removed.add(task.id)
+        self.touched = True
+
+    def drop(self, task: Task) -> None:
+        """Delete an ended task that no expression, join or operation can mean any more."""
+        if task.id in self.new:
+            del self.new[task.id]
+        else:
+            self.changed.pop(task.id, None)
+            self.dropped.add(task.id)
+        self.refs_overlay.pop(task.ref, None)
         self.touched = True
 
     def queue(self, entry: QueueEntry) -> None:
@@ -390,7 +403,7 @@ class Step:
             tasks_new=list(self.new.values()),
             tasks_changed=list(self.changed.values()),
             heads_changed=self.heads_changed & self.changed.keys(),
-            tasks_removed=sorted(self.removed),
+            tasks_removed=sorted(self.removed | self.dropped),
             remove_all_tasks=self.remove_all,
             queue_put=list(self.queue_put.values()),
             queue_removed=sorted(self.queue_removed),

@@ -129,7 +129,7 @@ def _prepared(request: Mapping[str, Any], method: str, uri: str) -> httpx.Reques
     content_type = to_text(request.get("contentType") or "application/json")
     body = request.get("body")
     content = None if body is None else _content(body, content_type)
-    if "content-type" not in names and (content is not None or method in ("POST", "PUT", "PATCH")):
+    if "content-type" not in names:  # also without a body, as upstream
         headers.append(("Content-Type", content_type))
     timeout = httpx.Timeout(
         _seconds(request.get("readTimeOut"), READ_MS),

@@ -59,6 +59,7 @@ def iteration_done(step: Step, loop_ref: str) -> tuple[Task | None, list[Wanted]
     failed = _failed_in(step, loop_ref, state.iteration)
     if failed is not None:
         return _end(step, task, TaskStatus.FAILED, f"{failed} "), []
+    _forget_rounds(step, task, state.iteration)
     items = list_items(step, task)
     condition = step.workflow_task(task).loop_condition or ""
     again = items is None or state.iteration < len(items)
@@ -71,6 +72,45 @@ def iteration_done(step: Step, loop_ref: str) -> tuple[Task | None, list[Wanted]
     if again:
         return None, _start_iteration(step, task, state.iteration + 1)
     return _end(step, task, TaskStatus.COMPLETED, None), []
+
+
+def _forget_rounds(step: Step, task: Task, iteration: int) -> None:
+    """Delete the tasks of the round that `keepLastN` does not keep any more; earlier ones went before it."""
+    keep = step.document(task.head.input_data).get("keepLastN")
+    if not isinstance(keep, int) or isinstance(keep, bool) or keep < 1 or iteration <= keep:
+        return
+    suffix = f"{task.links.suffix}__{iteration - keep}"
+    tolerated = set(step.header.permissive_failures.values())
+    for old in _round_tasks(step, task.links.base_ref, suffix):
+        if old.id not in tolerated:
+            step.drop(old)
+
+
+def _round_tasks(step: Step, loop_base: str, suffix: str) -> list[Task]:
+    """Every attempt of every task of one round of a loop, those of loops inside it included.
+
+    They are found by name, so that a round costs the same however many tasks the workflow has.
+    """
+    body = [node for node in step.graph.nodes.values() if node.loop == loop_base]
+    newest = step.by_refs([node.ref + suffix for node in body])
+    forked = [
+        name + suffix
+        for task in newest.values()
+        if task.head.task_type == "FORK"
+        for name in step.document(task.head.input_data).get("forkedTasks") or []
+    ]
+    newest |= step.by_refs(forked)
+    found: list[Task] = []
+    for task in newest.values():
+        attempt: Task | None = task
+        while attempt is not None:
+            found.append(attempt)
+            before = attempt.head.retried_task_id
+            attempt = step.task(before) if isinstance(before, str) else None
+        if task.head.task_type == "DO_WHILE":
+            for inner in range(1, task.head.iteration + 1):
+                found += _round_tasks(step, task.links.base_ref, f"{suffix}__{inner}")
+    return found
 
 
 def list_items(step: Step, task: Task) -> list[Any] | None:

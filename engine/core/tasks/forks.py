@@ -14,12 +14,14 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from engine.core.errors import InvariantError
+from engine.core.facts import Fact, FactsMissingError, TaskDefFact
 from engine.core.graph import SYSTEM_TYPES, Node, compile_task
 from engine.core.mapping import Mapper, Source, evaluate, new_task, source_of
 from engine.core.model import MalformedBodyError, SubWorkflowParams, TaskDef, WorkflowTask, decode, wire
 from engine.core.records import JoinState, Task
 from engine.core.statuses import TASK_SUCCESSFUL, TaskStatus, WorkflowStatus
 from engine.core.step import EndWorkflow, Step, Wanted
+from engine.core.tasks import switch
 from engine.core.values import to_text
 
 FORK_BRANCHES_MAX = 50_000
@@ -42,6 +44,7 @@ class ForkJoin:
                 executed=True,
             )
         ]
+        lacking: list[Fact] = []
         for branch in node.branches:
             if not branch:
                 continue  # nothing to do in it, and nothing to join
@@ -49,7 +52,12 @@ class ForkJoin:
             if branch[0] in step.header.skipped:
                 step.later.append(Wanted(ref=branch[0], place=source.place))
                 continue
-            created += mapper(step, source_of(step.graph.nodes[branch[0]], source.place))
+            try:
+                created += _head_of_branch(step, source_of(step.graph.nodes[branch[0]], source.place), mapper)
+            except FactsMissingError as missing:
+                lacking += missing.facts
+        if lacking:
+            raise FactsMissingError(dict.fromkeys(lacking))
         step.count(source.place.loop, 1)
         created.append(
             create_join(
@@ -61,6 +69,35 @@ class ForkJoin:
 
     def run(self, step: Step, task: Task) -> Task | None:
         return None
+
+
+def _head_of_branch(step: Step, source: Source, mapper: Mapper) -> list[Task]:
+    """The first task of a branch; a SWITCH with what it leads to, so that both stand before the JOIN.
+
+    Upstream's mapper of a SWITCH creates the chosen tasks with it, and clients see the order.
+    """
+    created = mapper(step, source)
+    head = step.known(created[0].id)
+    if head is None or head.head.task_type not in ("SWITCH", "DECISION") or not head.open:
+        return created
+    ended = TASKS_AT_HEAD[head.head.task_type].run(step, head)
+    if ended is None:
+        return created
+    step.ran_early.add(ended.id)
+    if ended.status not in TASK_SUCCESSFUL:
+        return created
+    chosen = switch.branch_of(step, source.base_ref, switch.chosen_case(step, ended))
+    if chosen and chosen[0] not in step.header.skipped:
+        step.expanded.add(ended.id)
+        step.count(source.place.loop, 1)
+        created += _head_of_branch(step, source_of(step.graph.nodes[chosen[0]], source.place), mapper)
+    return created
+
+
+TASKS_AT_HEAD: dict[str, switch.Switch | switch.Decision] = {
+    "SWITCH": switch.Switch(),
+    "DECISION": switch.Decision(),
+}
 
 
 class Join:
@@ -241,8 +278,6 @@ def _shown(task: WorkflowTask) -> dict[str, Any]:
 
 
 def _task_def(step: Step, name: str) -> TaskDef:
-    from engine.core.facts import FactsMissingError, TaskDefFact
-
     if name not in step.view.task_defs:
         raise FactsMissingError([TaskDefFact(name)])
     found: TaskDef | None = step.view.task_defs[name]
@@ -365,7 +400,7 @@ def _failed(reason: str) -> EndWorkflow:
 
 def _join_after(step: Step, node: Node, reason: str) -> Node:
     following = step.graph.nodes.get(node.next) if node.next is not None else None
-    if following is None or following.type not in {"JOIN", "EXCLUSIVE_JOIN"}:
+    if following is None or following.type != "JOIN":
         raise EndWorkflow(WorkflowStatus.FAILED, reason)
     return following
 

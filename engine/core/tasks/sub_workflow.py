@@ -33,7 +33,7 @@ class SubWorkflow:
         priority = resolved.get("priority")
         task_input: dict[str, Any] = {
             "subWorkflowName": name,
-            "subWorkflowVersion": version,
+            "subWorkflowVersion": version if inline is None else None,
             "subWorkflowTaskToDomain": resolved.get("taskToDomain"),
             "subWorkflowDefinition": None if inline is None else wire(inline),
             "priority": priority,

@@ -68,7 +68,9 @@ class Mailboxes:
         """Start a workflow. An existing one of that id is left as it is (`changed` is false).
 
         Args:
-            workflow_id, graph, event: what to start.
+            workflow_id: fixed by the caller, so that a repeat is known as one.
+            graph: the definition it will keep.
+            event: with what to start.
             patient: have it wait for a slot even where its rate limit says to refuse; for starts that nobody
                 is there to repeat.
 

@@ -48,11 +48,13 @@ from engine.services.outbox import Outbox
 from engine.services.queue_updates import QueueUpdates
 from engine.services.queues import Queues
 from engine.services.scheduler import Scheduler
+from engine.services.schemas import Schemas
 from engine.services.secrets import Environment, Secrets
 from engine.services.slots import Slots
 from engine.services.sync_runs import SyncRuns
 from engine.services.system_tasks import SystemTasks
 from engine.services.task_limits import CurrentLimits
+from engine.services.tags import Tags
 from engine.services.timers import Timers
 from engine.services.workflow_tests import WorkflowTests
 from engine.settings import EngineSettings
@@ -104,6 +106,8 @@ class Engine:
         self.metadata = Metadata(metadata, self.definitions, clock)
         self.secrets = Secrets(documents, clock, fixed=options.fixed_secrets, sealer=options.sealer)
         self.environment = Environment(documents, clock, fixed=environment)
+        self.schemas = Schemas(documents, clock)
+        self.tags = Tags(documents, clock)
         delivery = Delivery(self.secrets, self.environment)
         limits = CurrentLimits(metadata, clock)
         self.definitions.on_forget(limits.forget)

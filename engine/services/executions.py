@@ -357,6 +357,16 @@ class Executions(Reading):
         given = Raw(msgspec.json.encode(variables))
         await self._mailboxes.submit(workflow_id, ev.SetVariables(variables=given, append=append))
 
+    async def push_message(self, workflow_id: str, payload: Raw) -> str:
+        """Send a JSON object to the workflow's PULL_WORKFLOW_MESSAGES tasks; returns the message's id.
+
+        Raises:
+            NotFoundError: no such workflow. ConflictError: it has ended. RateLimitedError: its inbox is full.
+        """
+        message_id = IdStream(self._chance.seed(), self._clock.now_ms()).uuid()
+        await self._mailboxes.submit(workflow_id, ev.MessageSent(message_id=message_id, payload=payload))
+        return message_id
+
     async def jump(self, workflow_id: str, ref: str, task_input: dict[str, Any]) -> None:
         """Drop what is under way and go on from a task of the top level."""
         given = Raw(msgspec.json.encode(task_input))

@@ -10,6 +10,7 @@ from typing import Self
 import structlog
 
 from engine.adapters.backends import open_backend
+from engine.adapters.brokers.opening import open_brokers
 from engine.adapters.calls.addresses import parse_networks
 from engine.adapters.calls.http import HttpCaller
 from engine.adapters.calls.kafka import KafkaCaller
@@ -271,10 +272,17 @@ async def open_engine(
     """Open the store that the settings name and start the engine on it.
 
     Raises:
-        InvalidRequestError: the database URL is of no kind this version knows.
+        InvalidRequestError: the database or a broker is of no kind this version knows.
         StoreError: the store cannot be opened.
     """
     chance = chance or SystemChance()
+    brokers = open_brokers(
+        redis_url=settings.events_redis.get_secret_value(),
+        sqs_region=settings.events_sqs,
+        sqs_endpoint=settings.events_sqs_endpoint,
+        kafka_servers=settings.events_kafka,
+        group=settings.events_group,
+    )
     backend = await open_backend(
         settings.database, settings.data, settings.sqlite_synchronous, chance.seed() & SERVER_NUMBER_MASK
     )
@@ -288,6 +296,7 @@ async def open_engine(
         chance=chance,
         environment=settings.environment(),
         options=_options(settings),
+        brokers=brokers,
         callers={
             "HTTP": HttpCaller(networks=parse_networks(settings.http_task_networks)),
             "KAFKA_PUBLISH": KafkaCaller(),

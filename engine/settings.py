@@ -49,6 +49,30 @@ class EngineSettings(BaseSettings):
         "address but link-local and metadata ones, which are always refused.",
     )
 
+    events_redis: SecretStr = Field(
+        SecretStr(""),
+        description="URL of the Redis whose streams carry events named redis:STREAM, such as "
+        "redis://HOST:6379/0 (extra: redis).",
+    )
+    events_sqs: str = Field(
+        "",
+        description="AWS region whose SQS queues carry events named sqs:QUEUE; credentials come from where "
+        "AWS's own tools take them (extra: sqs).",
+    )
+    events_sqs_endpoint: str = Field(
+        "", description="URL of another server that speaks SQS; empty for AWS itself."
+    )
+    events_kafka: str = Field(
+        "",
+        description="Servers (HOST:PORT, separated by commas) of the Kafka whose topics carry events named "
+        "kafka:TOPIC (extra: kafka).",
+    )
+    events_group: str = Field(
+        "showrunner",
+        description="Consumer group on Redis and Kafka. Servers of one database share it; another "
+        "installation on the same broker needs its own.",
+    )
+
     @field_validator("http_task_networks")
     @classmethod
     def _networks(cls, value: str) -> str:

@@ -49,7 +49,7 @@ from engine.services.outbox import Outbox
 from engine.services.queue_updates import QueueUpdates
 from engine.services.queues import Queues
 from engine.services.scheduler import Scheduler
-from engine.services.schemas import Schemas
+from engine.services.schema_registry import SchemaRegistry
 from engine.services.secrets import Environment, Secrets
 from engine.services.slots import Slots
 from engine.services.sync_runs import SyncRuns
@@ -107,7 +107,7 @@ class Engine:
         self.metadata = Metadata(metadata, self.definitions, clock)
         self.secrets = Secrets(documents, clock, fixed=options.fixed_secrets, sealer=options.sealer)
         self.environment = Environment(documents, clock, fixed=environment)
-        self.schemas = Schemas(documents, clock)
+        self.schema_registry = SchemaRegistry(documents, clock)
         self.tags = Tags(documents, clock)
         delivery = Delivery(self.secrets, self.environment)
         limits = CurrentLimits(metadata, clock)

@@ -15,12 +15,17 @@ from engine.core.errors import InvalidRequestError, NotFoundError
 from engine.core.model import SchemaDef, decode, encode
 from engine.ports.documents import DocumentStore
 from engine.ports.system import Clock
-from engine.services.schemas import KIND, schema_name
 
+KIND = "schema"
 SCHEMA_BYTES_MAX = 256 * 1024
 SCHEMAS_PER_CALL_MAX = 100
 NAME_CHARS_MAX = 200
 VERSION_MAX = 2**31 - 1
+
+
+def schema_name(name: str, version: int) -> str:
+    """The document of one version of a schema."""
+    return f"{name}:{version}"
 
 
 class SchemaRegistry:

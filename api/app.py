@@ -36,6 +36,10 @@ class Application:
         self._hot = hot
         self._metrics = metrics
 
+    def retire(self) -> None:
+        """Tell readiness probes that this server is about to stop; it goes on serving."""
+        self.fastapi.state.retiring = True
+
     def drain(self) -> None:
         """Call when the server begins to stop: calls that wait end at once instead of holding it up."""
         self._hot.drain()
@@ -128,6 +132,7 @@ def create_app(
     app.state.body_bytes_max = body_bytes_max
     app.state.shipped_workflows = shipped_workflows
     app.state.storage_writable = storage_writable
+    app.state.retiring = False
     for router in (
         *routers,
         ops.router,

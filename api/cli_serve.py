@@ -35,6 +35,10 @@ def serve(
     public_url: Annotated[
         str | None, typer.Option(help="Scheme and host that clients see.", show_default=False)
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(help="Server processes on this port; needs PostgreSQL.", show_default=False),
+    ] = None,
     with_workers: Annotated[
         bool | None, typer.Option("--with-workers", help="Start a worker process too.", show_default=False)
     ] = None,
@@ -48,18 +52,18 @@ def serve(
     from api.server import is_loopback, run
     from api.settings import load
 
-    settings = load(
-        {
-            "host": host,
-            "port": port,
-            "data": data,
-            "database": database,
-            "media": media,
-            "public_url": public_url,
-            "with_workers": with_workers,
-            "insecure": insecure,
-        }
-    )
+    flags = {
+        "host": host,
+        "port": port,
+        "data": data,
+        "database": database,
+        "media": media,
+        "public_url": public_url,
+        "processes": processes,
+        "with_workers": with_workers,
+        "insecure": insecure,
+    }
+    settings = load(flags)
 
     def ready(url: str) -> None:
         open_to_all = "" if is_loopback(settings.host) else ", OPEN TO EVERYBODY who reaches it"
@@ -67,6 +71,10 @@ def serve(
         sys.stdout.write(json.dumps({"ready": True, "url": url}) + "\n" if as_json else text + "\n")
         sys.stdout.flush()
 
+    if settings.processes > 1:
+        from api.supervisor import supervise
+
+        raise typer.Exit(supervise(settings, flags, ready))
     raise typer.Exit(run(settings, ready))
 
 

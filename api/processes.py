@@ -55,6 +55,7 @@ class Child:
         env: its environment.
         stdout: where its output goes; a file object or one of subprocess's constants.
         stderr: the same for its errors.
+        given: what it reads from its standard input; where secrets go that belong on no command line.
     """
 
     def __init__(
@@ -66,16 +67,20 @@ class Child:
         env: Mapping[str, str] | None = None,
         stdout: IO[Any] | int | None = None,
         stderr: IO[Any] | int | None = None,
+        given: bytes | None = None,
     ) -> None:
         self._stop_signal = stop_signal
         self.process = subprocess.Popen(
             bound_argv(argv, death_signal),
             env=dict(env) if env is not None else None,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if given is None else subprocess.PIPE,
             stdout=stdout,
             stderr=stderr,
             start_new_session=True,
         )
+        if given is not None and self.process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError), self.process.stdin as pipe:
+                pipe.write(given)
 
     @property
     def running(self) -> bool:

@@ -13,7 +13,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +67,30 @@ def run(settings: ServerSettings, on_ready: Callable[[str], None]) -> int:
         ServerError: it cannot start.
     """
     configure_log(settings.log_format)
-    _require_loopback(settings)
-    with _lock(settings.data), _listen(settings.host, settings.port) as listener:
-        try:
-            return _event_loop().run(_serve(settings, listener, on_ready))
-        except (EngineError, StoreUnavailableError, MalformedBodyError) as error:
-            raise ServerError(f"the server cannot start: {error}") from error
+    require_loopback(settings)
+    with lock(settings.data), listen(settings.host, settings.port) as listener:
+        return _run(_serve(settings, listener, on_ready, recover=True))
+
+
+def run_one_of_many(settings: ServerSettings, on_ready: Callable[[str], None], *, recover: bool) -> int:
+    """As `run`, in a process whose parent holds the data folder's lock and keeps the workers.
+
+    Args:
+        settings: with the port that all of them share.
+        on_ready: told the server's URL once it answers.
+        recover: whether nobody else is at work in the data folder yet.
+    """
+    configure_log(settings.log_format)
+    alone = settings.model_copy(update={"with_workers": False})
+    with listen(settings.host, settings.port, shared=True) as listener:
+        return _run(_serve(alone, listener, on_ready, recover=recover))
+
+
+def _run(serving: Coroutine[Any, Any, int]) -> int:
+    try:
+        return event_loop().run(serving)
+    except (EngineError, StoreUnavailableError, MalformedBodyError) as error:
+        raise ServerError(f"the server cannot start: {error}") from error
 
 
 def configure_log(wanted: str) -> None:
@@ -151,13 +169,15 @@ class _Server(uvicorn.Server):
         self._on_started()
 
 
-async def _serve(settings: ServerSettings, listener: socket.socket, on_ready: Callable[[str], None]) -> int:
-    url = _url(settings.host, listener.getsockname()[1])
+async def _serve(
+    settings: ServerSettings, listener: socket.socket, on_ready: Callable[[str], None], *, recover: bool
+) -> int:
+    url = server_url(settings.host, listener.getsockname()[1])
     received: list[signal.Signals] = []
     async with await open_engine(engine_settings(settings)) as engine:
         service = product(engine, settings)
         try:
-            await service.open()
+            await service.open(recover=recover)
             app = application(engine, service, settings)
             server = _Server(
                 uvicorn.Config(
@@ -173,18 +193,24 @@ async def _serve(settings: ServerSettings, listener: socket.socket, on_ready: Ca
             )
             stopping = asyncio.Event()
 
-            def stop(number: signal.Signals) -> None:
-                server.force_exit = bool(received)
-                received.append(number)
+            loop = asyncio.get_running_loop()
+
+            def stop() -> None:
                 stopping.set()
                 app.drain()
                 service.end_streams()
                 server.should_exit = True
 
-            loop = asyncio.get_running_loop()
+            def told(number: signal.Signals) -> None:
+                server.force_exit = bool(received)
+                received.append(number)
+                app.retire()
+                patient = number == signal.SIGTERM and len(received) == 1
+                loop.call_later(settings.drain_ms / 1000 if patient else 0, stop)
+
             for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, stop, number)
-            async with _workers(settings, url, stopping):
+                loop.add_signal_handler(number, told, number)
+            async with workers(settings, url, stopping):
                 await server.serve(sockets=[listener])
         finally:
             await service.close()
@@ -192,7 +218,7 @@ async def _serve(settings: ServerSettings, listener: socket.socket, on_ready: Ca
 
 
 @contextlib.asynccontextmanager
-async def _workers(settings: ServerSettings, url: str, stopping: asyncio.Event) -> AsyncIterator[None]:
+async def workers(settings: ServerSettings, url: str, stopping: asyncio.Event) -> AsyncIterator[None]:
     """A worker process beside the server while the block runs, when the settings ask for one."""
     if not settings.with_workers:
         yield
@@ -233,7 +259,7 @@ async def _keep_worker(settings: ServerSettings, url: str, stopping: asyncio.Eve
         pause_ms = min(2 * pause_ms, RESTART_MS_MAX)
 
 
-def _event_loop() -> asyncio.Runner:
+def event_loop() -> asyncio.Runner:
     try:
         import uvloop
     except ImportError:
@@ -241,7 +267,12 @@ def _event_loop() -> asyncio.Runner:
     return asyncio.Runner(loop_factory=uvloop.new_event_loop)
 
 
-def _require_loopback(settings: ServerSettings) -> None:
+def require_loopback(settings: ServerSettings) -> None:
+    """Refuse to be open to everybody by accident.
+
+    Raises:
+        ServerError: it listens beyond loopback and was not told that this is meant.
+    """
     if settings.insecure or is_loopback(settings.host):
         return
     raise ServerError(
@@ -259,7 +290,18 @@ def is_loopback(host: str) -> bool:
 
 
 @contextlib.contextmanager
-def _listen(host: str, port: int) -> Iterator[socket.socket]:
+def listen(host: str, port: int, *, shared: bool = False, backlog: int = BACKLOG) -> Iterator[socket.socket]:
+    """A listening socket while the block runs.
+
+    Args:
+        host: the address.
+        port: 0 takes a free one.
+        shared: other processes of this user may listen there too, and connections are spread over them.
+        backlog: connections that may wait; 0 only takes the address.
+
+    Raises:
+        ServerError: it cannot be had.
+    """
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM)
@@ -267,9 +309,12 @@ def _listen(host: str, port: int) -> Iterator[socket.socket]:
         raise ServerError(f"the server cannot listen: {error.strerror}") from error
     with listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         try:
             listener.bind((host, port))
-            listener.listen(BACKLOG)
+            if backlog:
+                listener.listen(backlog)
         except (OSError, OverflowError) as error:
             raise ServerError(_bind_sentence(host, port, error)) from error
         yield listener
@@ -283,7 +328,7 @@ def _bind_sentence(host: str, port: int, error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _lock(data: Path) -> Iterator[None]:
+def lock(data: Path) -> Iterator[None]:
     """The data folder is one server's: two on one SQLite file would each believe in their own caches."""
     try:
         data.mkdir(parents=True, exist_ok=True)
@@ -300,7 +345,7 @@ def _lock(data: Path) -> Iterator[None]:
         yield
 
 
-def _url(host: str, port: int) -> str:
+def server_url(host: str, port: int) -> str:
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - recognised, not bound
     return (
         f"http://[{shown}]:{port}" if ":" in shown and not shown.startswith("[") else f"http://{shown}:{port}"

@@ -57,6 +57,19 @@ class ServerSettings(EngineSettings):
     media: Path | None = Field(
         default=None, description="Media folder shared with the workers; DATA/media when not set."
     )
+    processes: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Server processes that share the port; more than one need a PostgreSQL database.",
+    )
+    drain_ms: int = Field(
+        default=0,
+        ge=0,
+        le=600_000,
+        description="After SIGTERM the server serves on for so many milliseconds while /readyz says 503, so "
+        "that load balancers turn away first.",
+    )
     with_workers: bool = Field(
         default=False, description="Start a worker process beside the server and stop it with it."
     )

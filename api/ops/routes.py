@@ -50,7 +50,12 @@ async def liveness() -> Response:
 
 @router.get("/readyz", responses=returns("Readiness", 503))
 async def readiness(request: Request, engine: EngineDep) -> Response:
-    """Whether this server can do its work: the store answers and storage can be written. 503 when not."""
+    """Whether this server can do its work: the store answers and storage can be written. 503 when not.
+
+    A server that was told to stop is not ready any more, though it still serves what comes.
+    """
+    if request.app.state.retiring:
+        return Response(b'{"status":"stopping","checks":{}}', 503, media_type="application/json")
     writable: Callable[[], bool] | None = request.app.state.storage_writable
     checks = {"store": await _passes(_store_answers(engine))}
     if writable is not None:

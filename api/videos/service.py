@@ -76,8 +76,12 @@ class VideoService:
         self._keys_in_use: set[str] = set()
         self._loops: list[asyncio.Task[None]] = []
 
-    async def open(self) -> None:
+    async def open(self, *, recover: bool = True) -> None:
         """Register the shipped definitions, pick up what a crash left, and follow the workflows.
+
+        Args:
+            recover: whether what is unfinished was left by a crash; false while other server processes work
+                in the same folder.
 
         Raises:
             StoreUnavailableError, EngineError, OSError: the server cannot work.
@@ -85,7 +89,12 @@ class VideoService:
         self.media.prepare()
         await self._store.open()
         await definitions.register(self.engine.metadata, self._store)
-        await self._recover()
+        if recover:
+            await self._recover()
+        else:
+            for row in await self._store.open_videos():
+                if row.workflow_id:
+                    self._follower.track(row)
         self._loops = [asyncio.create_task(self._follower.run()), asyncio.create_task(self._sweep())]
 
     def end_streams(self) -> None:

@@ -21,7 +21,7 @@ help:
 	@echo "make docs      draw the status diagrams of ARCHITECTURE.md anew"
 	@echo "make bench     measure the engine on SQLite and PostgreSQL (BENCH_ARGS)"
 	@echo "make bench-upstream  the same beside upstream Conductor, with ratios (needs Maven, Java)"
-	@echo "make services  install the servers that tests need (none yet)"
+	@echo "make services  install the servers that tests need (as root on Debian: redis-server)"
 	@echo "make lock      resolve the dependencies of pyproject.toml anew"
 	@echo "make clean     remove the environment and every cache"
 
@@ -58,9 +58,11 @@ bench-upstream: $(VENV)/.dev
 	mvn -q -B dependency:get -Dartifact=org.conductoross:conductor-server:3.32.3:jar:boot -Dtransitive=false
 	$(BIN)/python -m bench.run --server sqlite --server postgres --server upstream $(BENCH_ARGS)
 
-# Real servers for the tests. The embedded default needs none; later stores install theirs here.
-services: $(VENV)/.dev
-	@echo "no external service is needed by this version"
+# Real servers for the tests; the product needs none. Redis carries events; PostgreSQL comes with the Python packages.
+services:
+	@command -v redis-server >/dev/null || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
+	then apt-get update -qq && RUNLEVEL=1 apt-get install -y -qq --no-install-recommends redis-server; \
+	else echo "Install redis-server with your package manager (Debian: apt-get install redis-server)" >&2; exit 1; fi
 
 lock: $(BIN)/uv
 	$(BIN)/uv pip compile pyproject.toml --all-extras --generate-hashes --no-header --no-annotate -o requirements.lock

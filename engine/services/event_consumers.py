@@ -37,6 +37,11 @@ class EventConsumers:
         self._readers: dict[str, asyncio.Task[None]] = {}
         self._unserved: set[str] = set()
 
+    @property
+    def reading(self) -> set[str]:
+        """The events whose queues this server reads."""
+        return set(self._readers)
+
     async def step(self) -> int:
         """Begin and end readers as the handlers want; gives the instant of the next call."""
         wanted: dict[str, tuple[Broker, str]] = {}

@@ -185,10 +185,16 @@ class Mailboxes:
 
     async def _decided(self, resident: Resident, stamped: list[ev.Stamped]) -> Decision:
         view = resident.view
+        doubtful: list[
+            Decision
+        ] = []  # of unknown outcome; they may land after they were looked for
         for _ in range(ATTEMPTS_MAX):
             remembered = view.header is not None
             try:
                 await self._prepare(view, stamped)
+                if doubtful and await self._landed(view, doubtful):
+                    self._reset(resident)
+                    return doubtful[-1]
                 decision = await self._decide(view, stamped)
             except InvariantError:
                 if remembered and not await self._loader.current(view):
@@ -202,13 +208,10 @@ class Mailboxes:
                     continue
                 return decision
             result = await self._committer.write(decision.delta)
-            if isinstance(result, OutcomeUnknownError) and await self._landed(decision.delta):
-                self._committer.recovered(decision.delta)
-                self._announce(view, decision.delta)
-                self._reset(resident)
-                return decision
+            if isinstance(result, OutcomeUnknownError):
+                doubtful.append(decision)
             if isinstance(result, VersionConflictError | OutcomeUnknownError):
-                # Not written: read what is there and decide again.
+                # Not written, as far as is known: read what is there and decide again.
                 self.conflicts += 1
                 view = self._reset(resident)
                 continue
@@ -225,13 +228,21 @@ class Mailboxes:
         for hook in self._on_commit:
             hook(view, delta)
 
-    async def _landed(self, delta: Delta) -> bool:
-        """Whether a delta of unknown outcome was written: its first event stands in the history, then.
+    async def _landed(self, view: View, doubtful: list[Decision]) -> bool:
+        """Whether a decision of unknown outcome was written: its first event stands in the history, then.
 
-        Deciding again would find the events done, and nobody would be told what they led to.
+        Deciding again would find the events done, or do them twice, and tell nobody what they led to.
+        The view is read before the history, so a decision that lands after this meets a conflict.
         """
-        ids = {row.event_id for row in delta.history[:1]}
-        return bool(ids) and await self._loader.recorded(delta.workflow_id, ids)
+        deltas = [decision.delta for decision in doubtful if decision.delta is not None]
+        ids = {row.event_id for delta in deltas for row in delta.history[:1]}
+        if not ids or not await self._loader.recorded(deltas[0].workflow_id, ids):
+            return False
+        for delta in deltas:
+            self._committer.recovered(delta)
+        if len(deltas) == 1:  # of several nobody knows which; the outbox sweep finds what it says to others
+            self._announce(view, deltas[0])
+        return True
 
     async def _prepare(self, view: View, stamped: list[ev.Stamped]) -> None:
         view.entries = None

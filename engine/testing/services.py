@@ -14,7 +14,7 @@ from engine.ports.documents import DocumentStore
 from engine.ports.stores import ExecutionStore, Write, WriteResult
 
 START_MS = 1_700_000_000_000
-Fault = Literal["fails", "lost", "written"]
+Fault = Literal["fails", "lost", "written", "late"]
 
 
 class ManualClock:
@@ -44,7 +44,8 @@ class FaultyStore:
     """A store before another one: the next writes of deltas go wrong as `faults` says, in turn.
 
     `fails`: nothing is written, and the store says so. `lost`: nothing is written and nobody knows.
-    `written`: it is written, and nobody knows. While `held` is cleared, writes wait.
+    `written`: it is written, and nobody knows. `late`: nobody knows, and it is written just before the next
+    write. While `held` is cleared, writes wait.
 
     Attributes:
         groups: the groups written so far, the failed ones included.
@@ -56,6 +57,7 @@ class FaultyStore:
         self.open = asyncio.Event()
         self.open.set()
         self.groups: list[list[Write]] = []
+        self._late: list[list[Write]] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -66,8 +68,12 @@ class FaultyStore:
         fault = self.faults.popleft() if self.faults and any(isinstance(w, Delta) for w in group) else None
         if fault == "fails":
             raise StoreError("the disk said no")
-        if fault == "lost":
+        if fault == "late":
+            self._late.append(list(group))
+        if fault in {"lost", "late"}:
             raise OutcomeUnknownError("no answer came")
+        while self._late:
+            await self._inner.write(self._late.pop())
         results = await self._inner.write(group)
         if fault == "written":
             raise OutcomeUnknownError("no answer came")

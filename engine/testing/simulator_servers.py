@@ -179,10 +179,12 @@ class Server:
     async def stop(self) -> None:
         """As by SIGTERM: finish what is under way."""
         self.up = False
-        await spawn(self.process, self.engine.close())
-        self.process.frozen = True
-        self.graveyard.append(self.process)
-        self.hang_up()
+        process = self.process
+        self.graveyard.append(process)
+        await spawn(process, self.engine.close())
+        process.frozen = True
+        if process is self.process:
+            self.hang_up()
 
 
 async def _answer(ask: Callable[[Engine], Awaitable[T]], engine: Engine, reply: asyncio.Future[T]) -> None:

@@ -131,6 +131,19 @@ async def test_an_unknown_outcome_is_read_back(farm: Farm, fault: Any) -> None:
     assert (await farm.workflow(workflow_id))["output"] == {"n": 1}
 
 
+async def test_a_step_that_lands_late_is_not_done_again(farm: Farm) -> None:
+    """It was not there when it was looked for, and then it was: the operation counts once, and succeeded."""
+    await farm.register(task("n", "NOOP"))
+    workflow_id = await farm.start()
+    farm.store.faults.append("late")
+
+    await farm.engine.executions.rerun(workflow_id)
+
+    reruns = [row for row in await farm.engine.store.history(workflow_id) if row.type == "Rerun"]
+    assert len(reruns) == 1
+    assert (await farm.workflow(workflow_id))["status"] == "COMPLETED"
+
+
 async def test_what_a_step_of_unknown_outcome_says_to_others_is_delivered(farm: Farm) -> None:
     """The child starts at once, not when the next sweep comes by."""
     await _parent_and_child(farm)

@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from engine.core.errors import StoreError, VersionConflictError
-from engine.core.records import Delta, Lease, QueueEntry, Timer
+from engine.core.errors import SlotsTakenError, StoreError, VersionConflictError
+from engine.core.limits import NO_LIMITS, TaskLimit, TaskLimits
+from engine.core.records import Delta, Lease, QueueEntry, Slot, Timer
 from engine.core.statuses import TaskStatus, WorkflowStatus
 from engine.ports.stores import Claim, ExecutionStore, ExtendLease, MessagesDone, Release, Write
 from engine.testing.builders import creation, ended, entry, event, header, message, step, task
@@ -24,6 +25,23 @@ Model = dict[str, Any]
 
 WORKFLOWS = ("w0", "w1", "w2")
 QUEUES = ("q0", "q1")
+DEFINITION_OF = {"": "d0", "a": "d0", "b": "d1"}  # by lane
+# One window a definition: deliveries older than the one just asked for may be forgotten.
+LIMITS: tuple[TaskLimits, ...] = (
+    NO_LIMITS,
+    NO_LIMITS,
+    {"d0": TaskLimit(held_max=2)},
+    {"d0": TaskLimit(deliveries_max=2, window_ms=40), "d1": TaskLimit(held_max=1)},
+    {"d0": TaskLimit(held_max=3, deliveries_max=3, window_ms=40)},
+)
+SLOTS = (
+    None,
+    None,
+    Slot(key="k", held=False),
+    Slot(key="k", held=True),
+    Slot(key="k", held=True, held_max=1),
+    Slot(key="l", held=True, held_max=1),
+)
 STEPS_OF_TIME_MS = (0, 1, 7, 50)
 FAR_MS = 2**40
 
@@ -61,6 +79,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.workflows: dict[str, Model] = {}
         self.queue: dict[str, Model] = {}  # by task id, in order of age
         self.outbox: list[str] = []
+        self.deliveries: list[tuple[str, int]] = []  # definition and time of each that a limit counts
+        self.slots: dict[str, tuple[str, bool]] = {}  # workflow -> key and held, in order of coming
 
     def teardown(self) -> None:
         if hasattr(self, "store"):
@@ -113,6 +133,8 @@ class StoreMachine(RuleBasedStateMachine):
             count=data.draw(st.integers(1, 3)),
             worker_id=self.fresh("worker"),
             now_ms=self.now_ms,
+            limits=data.draw(st.sampled_from(LIMITS)),
+            turn=data.draw(st.integers(0, 3)),
         )
 
     def an_extension(self, data: st.DataObject) -> ExtendLease:
@@ -156,6 +178,8 @@ class StoreMachine(RuleBasedStateMachine):
             delta.timers_cleared = [key]
         delta.history = [event(workflow_id, self.fresh("e"))]
         delta.outbox = [message(self.fresh("m"))]
+        delta.slot = data.draw(st.sampled_from(SLOTS))
+        delta.slot_freed = delta.slot is None and data.draw(st.booleans(), label="slot freed")
         return delta
 
     def with_changes(self, delta: Delta, known: Model, data: st.DataObject) -> None:
@@ -184,7 +208,9 @@ class StoreMachine(RuleBasedStateMachine):
             run_ms=data.draw(limits),
             poll_by_ms=data.draw(st.sampled_from([0, self.now_ms + 20])),
             total_by_ms=data.draw(st.sampled_from([0, self.now_ms + 30])),
+            lane=data.draw(st.sampled_from(sorted(DEFINITION_OF))),
         )
+        made.def_name = DEFINITION_OF[made.lane]
         if data.draw(st.sampled_from([False, False, True]), label="in a waiting hand"):
             made.lease = Lease(
                 worker_id="waiting", start_ms=self.now_ms, update_ms=self.now_ms, poll_count=1, held=True
@@ -220,8 +246,14 @@ class StoreMachine(RuleBasedStateMachine):
         version = 0 if known is None else known["version"]
         if delta.expected_version != version or (delta.delete and known is None):
             return "conflict"
+        if self.slot_taken(delta):
+            return "full"
         if any(one.id == "nobody" for one in delta.tasks_changed):
             return "refused"
+        if delta.delete or delta.slot_freed:
+            self.slots.pop(delta.workflow_id, None)
+        elif delta.slot is not None:
+            self.slots[delta.workflow_id] = (delta.slot.key, delta.slot.held)
         if known is None:
             known = self.workflows[delta.workflow_id] = {"tasks": {}, "timers": {}, "history": [], "seq": 0}
         gone = [*known["tasks"]] if delta.delete or delta.remove_all_tasks else delta.tasks_removed
@@ -258,18 +290,56 @@ class StoreMachine(RuleBasedStateMachine):
         known["history"] += [row.event_id for row in delta.history]
         return version + 1
 
+    def slot_taken(self, delta: Delta) -> bool:
+        wanted = delta.slot
+        if delta.delete or wanted is None or not wanted.held or wanted.held_max is None:
+            return False
+        own = self.slots.get(delta.workflow_id)
+        if own == (wanted.key, True):
+            return False
+        rows = list(self.slots.values())
+        passes_others = own != (wanted.key, False) and (wanted.key, False) in rows
+        return passes_others or rows.count((wanted.key, True)) >= wanted.held_max
+
+    def room(self, def_name: str, limits: TaskLimits, now_ms: int) -> bool:
+        """Whether one more of the definition may go at that time."""
+        limit = limits.get(def_name)
+        if limit is None:
+            return True
+        held = [one for one in self.queue.values() if one["def"] == def_name and one["held"]]
+        made = [at for name, at in self.deliveries if name == def_name and at > now_ms - limit.window_ms]
+        return (not limit.held_max or len(held) < limit.held_max) and (
+            not limit.deliveries_max or len(made) < limit.deliveries_max
+        )
+
     def claimed(self, claim: Claim) -> list[Any]:
-        due = [
-            (-one["priority"], one["due"], age, task_id)
-            for age, (task_id, one) in enumerate(self.queue.items())
-            if one["queue"] == claim.queue and not one["held"] and one["due"] <= claim.now_ms
-        ]
-        chosen = [task_id for *_, task_id in sorted(due)[: claim.count]]
-        for task_id in chosen:
-            one = self.queue[task_id]
-            one.update(held=True, worker=claim.worker_id, seen=claim.now_ms, polls=one["polls"] + 1)
-            one["start"] = one["start"] or claim.now_ms
+        chosen: list[str] = []
+        unheld = [one for one in self.queue.values() if one["queue"] == claim.queue and not one["held"]]
+        lanes = sorted({one["lane"] for one in unheld})
+        first = claim.turn % max(1, len(lanes))
+        for priority in (99, 1, 0):
+            turns = lanes[first:] + lanes[:first]
+            while turns and len(chosen) < claim.count:
+                lane = turns.pop(0)
+                due = [
+                    (one["due"], age, task_id)
+                    for age, (task_id, one) in enumerate(self.queue.items())
+                    if (one["queue"], one["lane"], one["priority"]) == (claim.queue, lane, priority)
+                    and not one["held"]
+                    and one["due"] <= claim.now_ms
+                ]
+                if due and self.room(DEFINITION_OF[lane], claim.limits, claim.now_ms):
+                    chosen.append(min(due)[-1])
+                    self.handed(self.queue[chosen[-1]], claim)
+                    turns.append(lane)
         return [(task_id, self.queue[task_id]["polls"], self.queue[task_id]["start"]) for task_id in chosen]
+
+    def handed(self, one: Model, claim: Claim) -> None:
+        one.update(held=True, worker=claim.worker_id, seen=claim.now_ms, polls=one["polls"] + 1)
+        one["start"] = one["start"] or claim.now_ms
+        limit = claim.limits.get(one["def"])
+        if limit is not None and limit.deliveries_max:
+            self.deliveries.append((one["def"], claim.now_ms))
 
     # what both must tell
 
@@ -313,11 +383,32 @@ class StoreMachine(RuleBasedStateMachine):
             waiting = [one["due"] for one in self.queue.values() if one["queue"] == queue and not one["held"]]
             assert self.run(self.store.next_due_ms(queue)) == min(waiting, default=None)
             assert self.run(self.store.queue_sizes([queue])) == {queue: len(waiting)}
+            for limits in LIMITS[2:]:
+                assert self.run(self.store.next_due_ms(queue, self.now_ms, limits)) == self.due(queue, limits)
+        for key in ("k", "l"):
+            held = sum(row == (key, True) for row in self.slots.values())
+            waiting_for = [name for name, row in self.slots.items() if row == (key, False)]
+            assert self.run(self.store.slots(key, 9)) == (held, waiting_for)
         pending = [one.id for one in self.run(self.store.pending_messages(999))]
         assert pending == sorted(self.outbox)
 
+    def due(self, queue: str, limits: TaskLimits) -> int | None:
+        """The first instant at which something may go if nothing else happens: by trying each."""
+        waiting = [one for one in self.queue.values() if one["queue"] == queue and not one["held"]]
+        instants = {self.now_ms, *(one["due"] for one in waiting)}
+        instants |= {at + limit.window_ms for limit in limits.values() for _, at in self.deliveries}
+        found = [
+            one["due"] if self.room(one["def"], limits, self.now_ms) else at_ms
+            for at_ms in sorted(instants)
+            for one in waiting
+            if one["due"] <= at_ms >= self.now_ms and self.room(one["def"], limits, at_ms)
+        ]
+        return min(found, default=None)
+
 
 def _summary(result: Any) -> Any:
+    if isinstance(result, SlotsTakenError):
+        return "full"
     if isinstance(result, VersionConflictError):
         return "conflict"
     if isinstance(result, StoreError):
@@ -331,6 +422,8 @@ def _entry_model(one: QueueEntry) -> Model:
     lease = one.lease or Lease()
     return {
         "queue": one.queue,
+        "lane": one.lane,
+        "def": one.def_name,
         "priority": one.priority,
         "due": one.due_ms,
         "limits": (one.response_ms, one.run_ms, one.poll_by_ms, one.total_by_ms),

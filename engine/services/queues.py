@@ -211,7 +211,8 @@ class Queues:
 
     async def _leased_by(self, claim: Claim) -> list[Claimed]:
         found = await self._store.leased_at(claim.queue, claim.worker_id, claim.now_ms)
-        return [item for item in found if _lease_of(item.entry) not in self._given]
+        taken = self._given.keys() | self._letting_go
+        return [item for item in found if _lease_of(item.entry) not in taken]
 
     async def _release_unknown(self, claim: Claim) -> None:
         for pause_ms in REPEAT_AFTER_MS:
@@ -252,7 +253,12 @@ class Queues:
             return
         result = done.result()
         for item in result if isinstance(result, list) else []:
-            self._in_background(self._release(item.entry))
+            self._let_go(item.entry)
+
+    def _let_go(self, entry: QueueEntry) -> None:
+        """Release in the background; from now on no claim that is read back takes the lease for its own."""
+        self._letting_go.add(_lease_of(entry))
+        self._in_background(self._release(entry))
 
     async def _release(self, entry: QueueEntry) -> None:
         update_ms = None if entry.lease is None else entry.lease.update_ms
@@ -324,6 +330,8 @@ class Queues:
             if waiter is None or task is None or entry.due_ms > now_ms or entry.def_name in limited:
                 continue
             before = entry.lease or Lease()
+            if before.held:
+                continue  # put as somebody's already: an asyncComplete call that was made
             entry.lease = Lease(
                 worker_id=waiter.worker_id,
                 start_ms=before.start_ms or now_ms,
@@ -453,7 +461,7 @@ class Queues:
             return [await self._document(item) for item in claimed]
         except BaseException:
             for item in claimed:
-                self._in_background(self._release(item.entry))
+                self._let_go(item.entry)
             raise
 
     async def _document(self, item: Claimed) -> bytes:

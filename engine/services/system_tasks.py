@@ -172,7 +172,11 @@ class SystemTasks:
     async def _call(self, caller: Caller, task: Task) -> CallResult:
         """Make the call; what it says about a failure is cleared of the secrets that it was given."""
         filled = await self._secrets.filled(task.head.input_data)
-        result = await caller.call(msgspec.json.decode(filled.document))
+        try:
+            result = await caller.call(msgspec.json.decode(filled.document))
+        except Exception as error:  # a caller that breaks must not leave its task open
+            log.exception("call_failed", task_id=task.id)
+            return CallResult(status=TaskStatus.FAILED, reason=f"the call failed: {type(error).__name__}")
         if result.reason is None or not filled.values:
             return result
         output = {

@@ -1,4 +1,4 @@
-"""Types that end in their own step, or through the server: what they write, and what they say if they fail."""
+"""Types that end in their own step, or through the server: what they write and how they fail."""
 
 from __future__ import annotations
 

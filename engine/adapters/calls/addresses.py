@@ -21,6 +21,10 @@ METADATA = frozenset(
 """Metadata services outside the link-local ranges."""
 
 
+NAT64 = ipaddress.ip_network("64:ff9b::/96")
+"""IPv4 addresses as a translating gateway writes them."""
+
+
 class AddressRefusedError(Exception):
     """The host has no address that tasks may reach."""
 
@@ -46,6 +50,8 @@ def allowed(address: Address, networks: Sequence[Network]) -> bool:
     """Whether tasks may reach an address; empty `networks` narrow nothing."""
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
+        if address in NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None and not allowed(inner, networks):
             return False
         if address.ipv4_mapped is not None:

@@ -25,6 +25,7 @@ CONNECT_MS = READ_MS = 3_000  # upstream's defaults
 BODY_SHOWN_CHARS_MAX = 200  # of a failure's body, as Spring cuts it
 REPEATED_STATUSES = frozenset({429, 503})
 REPEAT_AFTER_S = 1.0  # upstream's HTTP client asks once more by itself
+PORT_MAX = 65_535
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 FORM = "application/x-www-form-urlencoded"
 
@@ -73,6 +74,8 @@ class HttpCaller:
         if url.scheme not in ("http", "https") or not url.host:
             raise ValueError("the uri must begin with http:// or https:// and name a host")
         port = url.port or (443 if url.scheme == "https" else 80)
+        if port > PORT_MAX:
+            raise ValueError(f"the uri's port is {port}; the highest is {PORT_MAX}")
         host = url.raw_host.decode("ascii").strip("[]")
         addresses = await reachable(host, port, self._networks)
         for at, address in enumerate(addresses):
@@ -125,7 +128,8 @@ def _prepared(request: Mapping[str, Any], method: str, uri: str) -> httpx.Reques
     names = {name.lower() for name, _ in headers}
     accept = request.get("accept") or "application/json"
     if "accept" not in names:
-        headers.append(("Accept", ", ".join(map(to_text, accept)) if isinstance(accept, list) else accept))
+        listed = accept if isinstance(accept, list) else [accept]
+        headers.append(("Accept", ", ".join(map(to_text, listed))))
     content_type = to_text(request.get("contentType") or "application/json")
     body = request.get("body")
     content = None if body is None else _content(body, content_type)

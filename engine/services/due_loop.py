@@ -55,5 +55,7 @@ class DueLoop:
             wait_ms = LOOK_EVERY_MS
             if self._next_ms is not None:
                 wait_ms = min(LOOK_EVERY_MS, max(0, self._next_ms - self._clock.now_ms()))
+            # Not wait_for: before Python 3.12 it may swallow the cancellation that is to end this loop.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._earlier.wait(), wait_ms / 1000)
+                async with asyncio.timeout(wait_ms / 1000):
+                    await self._earlier.wait()

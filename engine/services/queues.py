@@ -84,6 +84,7 @@ class Queues:
         self._queues_of: dict[str, set[str]] = {}  # task type -> its queues that have a waiting poll
         self._turns: dict[str, int] = {}
         self._given: OrderedDict[tuple[str, int], None] = OrderedDict()
+        self._letting_go: set[tuple[str, int]] = set()  # leases on their way back, which nobody may be given
         self._handed: list[_Waiter] = []
         self._marks: dict[tuple[str, str, str], tuple[int, int]] = {}
         self._graph_of: Callable[[str], Graph | None] = lambda _: None
@@ -263,14 +264,18 @@ class Queues:
     async def _release(self, entry: QueueEntry) -> None:
         update_ms = None if entry.lease is None else entry.lease.update_ms
         release = Release(task_id=entry.task_id, update_ms=update_ms)
-        for pause_ms in (*REPEAT_AFTER_MS, None):
-            try:
-                await self._write(release)
-                break
-            except StoreError:
-                if pause_ms is None:
-                    raise
-                await asyncio.sleep(pause_ms / 1000)
+        self._letting_go.add(_lease_of(entry))
+        try:
+            for pause_ms in (*REPEAT_AFTER_MS, None):
+                try:
+                    await self._write(release)
+                    break
+                except StoreError:
+                    if pause_ms is None:
+                        raise
+                    await asyncio.sleep(pause_ms / 1000)
+        finally:
+            self._letting_go.discard(_lease_of(entry))
         self.wake(entry.queue)
         self.freed(entry.def_name)
 
@@ -378,8 +383,8 @@ class Queues:
         self._note(delta.queue_put)
         self._wake_for(delta)
         for entry in delta.queue_put:
-            if entry.lease is not None and entry.lease.held:
-                self._in_background(self._release(entry))
+            if entry.lease is not None and entry.lease.held and _lease_of(entry) not in self._given:
+                self._let_go(entry)
 
     def _wake_for(self, delta: Delta) -> None:
         """Entries not handed over (not due yet, say) may change how long a waiting poll should sleep."""

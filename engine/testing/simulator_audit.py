@@ -102,8 +102,7 @@ class Audit:
         shown = f"{server}: {self.name(workflow_id)} {header.name} {'+'.join(kinds)}: {', '.join(moved)}"
         self.note(f"{shown} [{header.status}]")
         for entry in delta.queue_put:
-            if entry.lease is None or not entry.lease.held:
-                self._holders.pop(entry.task_id, None)  # somebody's IN_PROGRESS gave it back to its queue
+            self._holders.pop(entry.task_id, None)  # somebody's IN_PROGRESS gave it back to its queue
         revivals = any(kind in REVIVING_EVENTS for kind in kinds)
         if revivals:
             for task in tasks:

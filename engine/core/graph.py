@@ -32,6 +32,9 @@ CONTAINER_TYPES = frozenset(
 )
 """Types that are never retried on their own failure."""
 
+DEFINED_TYPES = CONTAINER_TYPES - {"FORK", "EXCLUSIVE_JOIN"}
+"""Types whose parts stand in the definition: what a run adds to it (a dynamic branch) cannot be one."""
+
 NO_TEMPLATE_TYPES = frozenset({"WAIT", "HUMAN", "TERMINATE", "EVENT", "FORK_JOIN", "JOIN", "SET_VARIABLE"})
 """Types whose input ignores the task definition's inputTemplate (conductor-oss, the task mappers)."""
 

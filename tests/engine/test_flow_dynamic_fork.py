@@ -120,3 +120,23 @@ def test_a_wide_fork_of_scripts_asks_for_all_of_them_at_once() -> None:
 
     assert story.open_refs() == ["z"]
     assert story.rounds <= 4  # for the fork's definitions and for the scripts, on a cold and on a warm view
+
+
+@pytest.mark.parametrize("kind", ["SWITCH", "DECISION", "DO_WHILE", "FORK_JOIN", "FORK_JOIN_DYNAMIC", "JOIN"])
+def test_a_branch_that_holds_other_tasks_is_refused(kind: str) -> None:
+    """Their parts stand in no definition; the sentence says what to do instead."""
+    story = Story.of(dynamic("f", tasks=[task("b", kind)], inputs={}), join("j")).begun()
+
+    assert story.state == "FAILED"
+    assert story.why == (
+        f"f: branch b is a {kind}, which cannot be a branch of a dynamic fork; put it into a sub-workflow"
+    )
+
+
+def test_a_dynamic_task_cannot_be_a_container() -> None:
+    """The same holds for DYNAMIC."""
+    named = task("d", "DYNAMIC", dynamicTaskNameParam="n", inputParameters={"n": "DO_WHILE"})
+    story = Story.of(named).begun()
+
+    assert story.state == "FAILED"
+    assert "a dynamic task cannot be a DO_WHILE" in (story.why or "")

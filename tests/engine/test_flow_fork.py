@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.core.model import TaskDef
 from engine.core.statuses import TaskStatus
-from engine.testing.story import Story, fork, join, task
+from engine.testing.story import Story, fork, join, switch, task
 
 ONCE = TaskDef(name="once", retry_count=0)
 
@@ -160,3 +160,26 @@ def test_an_empty_branch_is_nothing_to_wait_for() -> None:
     story.done("a")
 
     assert story.shown == ["f COMPLETED", "a COMPLETED", "j COMPLETED", "z SCHEDULED"]
+
+
+def test_a_switch_at_the_head_of_a_branch_stands_before_its_task_and_the_join() -> None:
+    """Fork, each branch's head with what it chose, then the JOIN: the order that clients see upstream."""
+    inner = switch("t", "a", {"a": [task("deep")]})
+    outer = switch("s", "a", {"a": [inner, task("later")]})
+    empty = switch("e", "none", {"a": [task("never")]})
+    story = Story.of(
+        fork("f", [outer], [task("d")], [empty, task("after")]), join("j", "later", "d", "after")
+    )
+    story.begun()
+
+    assert [one.split()[0] for one in story.shown] == ["f", "s", "t", "deep", "d", "e", "j", "after"]
+    story.finish_everything()
+    assert story.state == "COMPLETED"
+
+
+def test_a_switch_that_cannot_be_evaluated_fails_its_workflow_with_a_whole_fork() -> None:
+    """The fork and its JOIN exist, so that a retry finds them."""
+    bad = task("s", "SWITCH", evaluatorType="value-param", expression="on", decisionCases={"x": [task("a")]})
+    story = Story.of(fork("f", [bad, task("b")], [task("c")]), join("j", "b", "c")).begun()
+
+    assert [one.split()[0] for one in story.shown] == ["f", "s", "c", "j", "b"]

@@ -340,3 +340,24 @@ def test_a_lease_of_a_server_is_kept_by_name() -> None:
 
     state = story.newest("h").state
     assert (state.start_time, state.poll_count) == (5, 2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "member"),
+    [("FORK", "name"), ("FORK", "type"), ("SWITCH", "name"), ("DO_WHILE", "name"), ("JOIN", "name")],
+)
+def test_a_container_needs_its_parts(kind: str, member: str) -> None:
+    """A worker's task named like one, or a bare FORK, would be nobody's; the workflow says so and ends."""
+    story = Story.of({"taskReferenceName": "t", "name": "x", member: kind}).begun()
+
+    assert story.state == "FAILED"
+    assert f"no worker can have a task named {kind}" in (story.why or "")
+    assert not story.queue
+
+
+def test_a_simple_task_named_like_a_system_type_is_one() -> None:
+    """As upstream's executor has it: the type that is run is the name."""
+    story = Story.of({"taskReferenceName": "t", "name": "NOOP", "type": "SIMPLE"}).begun()
+
+    assert story.state == "COMPLETED"
+    assert story.newest("t").head.task_type == "NOOP"

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from engine.core.errors import InvariantError
 from engine.core.facts import Fact, FactsMissingError, TaskDefFact
-from engine.core.graph import SYSTEM_TYPES, Node, compile_task
+from engine.core.graph import DEFINED_TYPES, SYSTEM_TYPES, Node, compile_task
 from engine.core.mapping import Mapper, Source, evaluate, new_task, source_of
 from engine.core.model import MalformedBodyError, SubWorkflowParams, TaskDef, WorkflowTask, decode, wire
 from engine.core.records import JoinState, Task
@@ -266,6 +266,11 @@ def dynamic_branches(step: Step, source: Source, given: dict[str, Any]) -> list[
         )
     filled = []
     for branch, branch_input in branches:
+        if branch.type in DEFINED_TYPES:
+            raise _failed(
+                f"{task.task_reference_name}: branch {branch.task_reference_name} is a {branch.type}, which "
+                "cannot be a branch of a dynamic fork; put it into a sub-workflow"
+            )
         if branch.task_definition is None and branch.type not in SYSTEM_TYPES:
             branch = replace(branch, task_definition=_task_def(step, branch.name))
         filled.append(replace(branch, input_parameters={**branch.input_parameters, **branch_input}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from engine.core.facts import FactsMissingError, TaskDefFact
+from engine.core.graph import DEFINED_TYPES, SYSTEM_TYPES
 from engine.core.mapping import Mapper, Source, domain_of, evaluate, new_task
 from engine.core.model import TaskDef
 from engine.core.records import Task
@@ -15,9 +16,16 @@ from engine.core.timeouts import queue_entry, queue_name
 
 class Simple:
     def create(self, step: Step, source: Source, mapper: Mapper) -> list[Task]:
-        name = (
-            source.workflow_task.name if source.workflow_task.type == "SIMPLE" else source.workflow_task.type
-        )
+        task = source.workflow_task
+        name = task.name if task.type == "SIMPLE" else task.type
+        if name in SYSTEM_TYPES:  # a SIMPLE task named like one is one, as upstream's executor has it
+            if name in DEFINED_TYPES or name == "FORK":
+                raise EndWorkflow(
+                    WorkflowStatus.FAILED,
+                    f"{task.task_reference_name}: no worker can have a task named {name}; "
+                    "use another name, or the type of that name",
+                )
+            return mapper(step, replace(source, workflow_task=replace(task, type=name)))
         return [scheduled(step, source, name)]
 
     def run(self, step: Step, task: Task) -> Task | None:
@@ -35,6 +43,12 @@ class Dynamic:
                 WorkflowStatus.FAILED,
                 "Cannot map a dynamic task based on the parameter and input. "
                 f"Parameter= {parameter}, input= {_java_map(given)}",
+            )
+        if name in DEFINED_TYPES:
+            raise EndWorkflow(
+                WorkflowStatus.FAILED,
+                f"{task.task_reference_name}: a dynamic task cannot be a {name}; name a task, or use "
+                "a sub-workflow",
             )
         definition = task.task_definition
         if definition is None or definition.name != name:

@@ -13,6 +13,8 @@ from engine.core.errors import OutcomeUnknownError, StoreError
 from engine.ports.stores import ExecutionStore, Write, WriteResult
 
 Seen = Callable[[str, Sequence[Write], Sequence[WriteResult]], Awaitable[None]]
+UNANSWERED_S = 0.005
+"""How long it takes at least to find out that an answer does not come."""
 SIMULATED = "simulated"
 """In the text of every fault of ours, so that a trace tells them from real errors."""
 
@@ -102,18 +104,18 @@ class Link:
         if roll < faults.write_lost:
             del self.under_way[id(group)]
             self._hurt("a write is lost")
-            raise OutcomeUnknownError(f"{SIMULATED}: no answer came")
+            await self._no_answer()
         roll -= faults.write_lost
         if roll < faults.write_late:
             self._hurt("a write is late")
             self._late.add(asyncio.get_running_loop().create_task(self._arrive_late(group)))
-            raise OutcomeUnknownError(f"{SIMULATED}: no answer came")
+            await self._no_answer()
         roll -= faults.write_late
         results = await self.arrive(group)
         await self._pause()
         if roll < faults.write_untold:
             self._hurt("a write is done, but not told")
-            raise OutcomeUnknownError(f"{SIMULATED}: no answer came")
+            await self._no_answer()
         return results
 
     async def arrive(self, group: Sequence[Write]) -> list[WriteResult]:
@@ -122,6 +124,11 @@ class Link:
         results = await self.inner.write(group)
         await self._seen(self.name, group, results)
         return results
+
+    async def _no_answer(self) -> None:
+        """That nothing comes is noticed after a while."""
+        await asyncio.sleep(UNANSWERED_S)
+        raise OutcomeUnknownError(f"{SIMULATED}: no answer came")
 
     async def _arrive_late(self, group: Sequence[Write]) -> None:
         await asyncio.sleep(self._dice.random())

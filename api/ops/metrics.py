@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import accumulate
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+from engine.services.latency import BOUNDS_MS, LatencyCounter
 
 # Where a request belongs, by the path's beginning; the first that fits. Few groups: labels must stay bounded.
 GROUPS = (
@@ -26,6 +33,23 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 def group_of(path: str) -> str:
     return next((group for prefix, group in GROUPS if path.startswith(prefix)), OTHER_GROUP)
+
+
+class _Dispatch(Collector):
+    """The engine's own histogram, in seconds."""
+
+    def __init__(self, counter: LatencyCounter) -> None:
+        self._counter = counter
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        bounds = [str(bound_ms / 1000) for bound_ms in BOUNDS_MS] + ["+Inf"]
+        counts = [float(count) for count in accumulate(self._counter.counts)]
+        yield HistogramMetricFamily(
+            "showrunner_dispatch_seconds",
+            "From when a task was due to when it was handed to a worker that polled.",
+            buckets=list(zip(bounds, counts, strict=True)),
+            sum_value=self._counter.sum_ms / 1000,
+        )
 
 
 class Metrics:
@@ -95,6 +119,10 @@ class Metrics:
         if histogram is None:
             histogram = self._second_children[group] = self._seconds.labels(group)
         histogram.observe(seconds)
+
+    def watch_dispatch(self, counter: LatencyCounter) -> None:
+        """Export how long tasks had been due when they reached a worker."""
+        self.registry.register(_Dispatch(counter))
 
     def render(self, queues: dict[str, tuple[int, int]]) -> bytes:
         """The exposition text. `queues`: queue name -> (waiting, held)."""

@@ -17,12 +17,14 @@ class News(Struct, kw_only=True, omit_defaults=True):
     Attributes:
         queues: queue -> how many tasks it gained that were not handed to anybody.
         due_ms: the earliest instant among what was written; 0 = none that is near.
+        freed: limited task definitions of which fewer tasks are held now.
         moved: workflows that took a step.
         missed: notices may have been lost; look at everything.
     """
 
     queues: dict[str, int] = {}
     due_ms: int = 0
+    freed: list[str] = []
     moved: list[str] = []
     missed: bool = False
 

@@ -46,7 +46,8 @@ class Correspondent:
             at_ms = entry.deadline_ms()
             due_ms = min(due_ms or at_ms, at_ms or due_ms)
         due_ms = due_ms if due_ms <= near_ms else 0  # later ones are found by looking
-        self._notifier.tell(News(queues=queues, due_ms=due_ms, moved=[delta.workflow_id]))
+        freed = list(self._queues.freed_by(delta))
+        self._notifier.tell(News(queues=queues, due_ms=due_ms, freed=freed, moved=[delta.workflow_id]))
 
     def heard(self, news: News) -> None:
         """Another server said something."""
@@ -54,6 +55,8 @@ class Correspondent:
             for _ in range(count):
                 if not self._queues.wake(queue):
                     break
+        for def_name in news.freed:
+            self._queues.freed(def_name)
         if news.due_ms:
             self._timers.note(news.due_ms)
         if self._feed.watched:

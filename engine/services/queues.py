@@ -192,6 +192,8 @@ class Queues:
         self.claimed += len(claimed)
         self._note([item.entry for item in claimed])
         self._given_out(claimed)
+        if any(item.entry.def_name in limits for item in claimed):
+            self.wake(queue)  # there may be room for another one, too
         return claimed
 
     def _given_out(self, claimed: Sequence[Claimed]) -> None:
@@ -297,17 +299,25 @@ class Queues:
         return list(self._waiting)
 
     def freed(self, def_name: str) -> None:
-        """A task of that definition is not held any more: polls that its limit holds back may look."""
+        """A task of that definition is not held any more: a poll of each queue it may hold back looks.
+
+        Whoever gets something then wakes the next.
+        """
         if def_name in self._limits.known:
             for task_type in (def_name, *SYSTEM_TYPES):
                 for queue in tuple(self._queues_of.get(task_type, ())):
                     self.wake(queue)
 
-    def wake_all(self) -> None:
-        """Have every waiting poll look: nobody knows what has changed."""
-        for queue in tuple(self._waiting):
-            for _ in self._waiting[queue]:
-                self.wake(queue)
+    def freed_by(self, delta: Delta) -> set[str]:
+        """Limited definitions of which a step may have left fewer tasks held."""
+        limited = self._limits.known
+        if not limited:
+            return set()
+        if delta.delete or delta.remove_all_tasks or delta.tasks_removed:
+            return set(limited)  # which ones it had is not told
+        names = {task.head.task_def_name for task in delta.tasks_changed if not task.open}
+        names |= {e.def_name for e in delta.queue_put if e.lease is not None and not e.lease.held}
+        return names & limited.keys()
 
     # ------------------------------------------------------------------------------------ hand-over
     def before(self, group: Sequence[Write]) -> None:
@@ -360,8 +370,8 @@ class Queues:
             if isinstance(write, Delta) and isinstance(results[index], int):
                 self._note(write.queue_put)
                 self._wake_for(write)
-                if self._limits.known and self._waiting:
-                    self._freed_by(write)
+                for def_name in self.freed_by(write) if self._waiting else ():
+                    self.freed(def_name)
         handed, self._handed = self._handed, []
         for waiter in handed:
             got = [
@@ -391,18 +401,6 @@ class Queues:
         for entry in delta.queue_put:
             if entry.lease is None or not entry.lease.held:
                 self.wake(entry.queue)
-
-    def _freed_by(self, delta: Delta) -> None:
-        """What ended, went back to its queue or was removed may have been held."""
-        if delta.delete or delta.remove_all_tasks or delta.tasks_removed:
-            self.wake_all()
-            return
-        for task in delta.tasks_changed:
-            if not task.open:
-                self.freed(task.head.task_def_name)
-        for entry in delta.queue_put:
-            if entry.lease is not None and not entry.lease.held:
-                self.freed(entry.def_name)
 
     def _note(self, entries: Sequence[QueueEntry]) -> None:
         for entry in entries:

@@ -97,6 +97,7 @@ class PostgresNotifier:
             waiting.queues[queue] = waiting.queues.get(queue, 0) + count
         if news.due_ms:
             waiting.due_ms = min(news.due_ms, waiting.due_ms or news.due_ms)
+        waiting.freed = list({*waiting.freed, *news.freed}) if news.freed else waiting.freed
         self._moved.update(news.moved)
         self._something.set()
 

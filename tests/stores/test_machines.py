@@ -1,15 +1,19 @@
-"""Both stores walk beside the model."""
+"""All stores walk beside the model."""
 
+import asyncio
 import shutil
 import tempfile
 from pathlib import Path
 from typing import ClassVar
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from engine.adapters.memory.store import MemoryExecutionStore
+from engine.adapters.sql.postgres import PostgresExecutionStore
+from engine.adapters.sql.postgres_connection import PostgresDatabase, connect
 from engine.adapters.sql.sqlite import SqliteExecutionStore
+from engine.adapters.sql.tables import METADATA
 from engine.testing.store_machine import StoreMachine
 
 WALK = settings(
@@ -43,3 +47,27 @@ def test_sqlite_tells_what_the_model_tells(blank_database: Path) -> None:
     """After any sequence of groups, all that can be read is what the port's sentences say."""
     SqliteMachine.blank = blank_database
     run_state_machine_as_test(SqliteMachine, settings=WALK)
+
+
+class PostgresMachine(StoreMachine):
+    url: ClassVar[str]
+
+    def open_store(self) -> PostgresExecutionStore:
+        asyncio.run(emptied(self.url))
+        return PostgresExecutionStore(PostgresDatabase(self.url))
+
+
+async def emptied(url: str) -> None:
+    connection = await connect(url)
+    tables = ", ".join(f'"{name}"' for name in METADATA.tables)
+    await connection.execute(f"TRUNCATE {tables} RESTART IDENTITY")
+    await connection.close()
+
+
+def test_postgres_tells_what_the_model_tells(postgres_url: str) -> None:
+    """After any sequence of groups, all that can be read is what the port's sentences say."""
+    PostgresMachine.url = postgres_url
+    run_state_machine_as_test(
+        PostgresMachine,
+        settings=settings(WALK, max_examples=25, phases=(Phase.explicit, Phase.reuse, Phase.generate)),
+    )

@@ -79,7 +79,7 @@ DUE_MS_BY_LANE = f"""{_LEVELS_CTE} SELECT lane, min((SELECT q.due_ms FROM queue 
     (SELECT q.def_name FROM queue q WHERE q.queue = $1 AND q.held = 0 AND q.lane = level.lane LIMIT 1)
     FROM level WHERE priority IS NOT NULL GROUP BY lane"""  # noqa: S608 - texts of ours
 
-_HELD = "SELECT count(*) FROM (SELECT 1 FROM queue WHERE def_name = $1 AND held = 1 LIMIT $2) AS some"
+_HELD = "SELECT count(*) FROM (SELECT 1 FROM queue WHERE def_name = $1 AND held = 1 LIMIT $2) AS few"
 _DELIVERED = "SELECT at_ms, tasks FROM delivery WHERE def_name = $1 AND at_ms > $2 ORDER BY at_ms DESC"
 _DELIVERED_SUM = "SELECT COALESCE(sum(tasks), 0) FROM delivery WHERE def_name = $1 AND at_ms > $2"
 _FORGET_DELIVERIES = "DELETE FROM delivery WHERE def_name = $1 AND at_ms <= $2"

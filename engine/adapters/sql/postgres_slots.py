@@ -15,7 +15,7 @@ from engine.core.records import Delta
 from engine.ports.stores import Write
 
 _OWN = "SELECT held FROM slot WHERE workflow_id = $1 AND key = $2"
-_HELD_BY_OTHERS = "SELECT count(*) FROM (SELECT 1 FROM slot WHERE key = $1 AND held = 1 LIMIT $2) AS some"
+_HELD_BY_OTHERS = "SELECT count(*) FROM (SELECT 1 FROM slot WHERE key = $1 AND held = 1 LIMIT $2) AS few"
 _ANY_WAITING = "SELECT 1 FROM slot WHERE key = $1 AND held = 0 LIMIT 1"
 _PUT = """INSERT INTO slot (workflow_id, key, held) VALUES ($1, $2, $3)
     ON CONFLICT (workflow_id) DO UPDATE SET key = excluded.key, held = excluded.held"""

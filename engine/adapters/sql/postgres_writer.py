@@ -46,6 +46,7 @@ _REMOVE_TASKS_OF = (
     "DELETE FROM timer WHERE workflow_id = $2 AND key = ANY($1::text[])",
     "DELETE FROM task WHERE workflow_id = $2 AND task_id = ANY($1::text[])",
 )
+_VERSION = "SELECT row_version FROM workflow WHERE workflow_id = $1 FOR UPDATE"
 _DELETE = "DELETE FROM workflow WHERE workflow_id = $1 AND row_version = $2 RETURNING 1"
 _UPDATE_HEAD = """UPDATE task SET seq = $1, ref = $2, retry_count = $3, base_ref = $4, head = $5
     WHERE task_id = $6"""
@@ -248,8 +249,12 @@ def _add_other(rows: Rows, write: Write) -> None:
 # -------------------------------------------------------------------------------------------- one by one
 async def _write_special(connection: Any, delta: Delta) -> WriteResult:
     """A delta that removes or has to do with slots; its header first, which keeps others away."""
-    if (taken := await postgres_slots.refusal(connection, delta)) is not None:
-        return taken
+    if delta.slot is not None:
+        version = await connection.fetchval(_VERSION, delta.workflow_id)
+        if (version or 0) != delta.expected_version:
+            return _outcome(delta, won=False)
+        if (taken := await postgres_slots.refusal(connection, delta)) is not None:
+            return taken
     if delta.delete:
         won = await connection.fetchval(_DELETE, delta.workflow_id, delta.expected_version) is not None
     else:

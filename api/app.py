@@ -11,7 +11,20 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import JSONResponse
 
 from api.bodies import BODY_BYTES_MAX, Receive, Scope, header
-from api.conductor import bulk, events, metadata, openapi, scheduler, sync_runs, tasks, workflows
+from api.conductor import (
+    admin,
+    bulk,
+    documents,
+    events,
+    metadata,
+    openapi,
+    running,
+    scheduler,
+    searches,
+    sync_runs,
+    tasks,
+    workflows,
+)
 from api.errors import Handler, install, log_failure
 from api.hot import Answer, HotRoutes
 from api.ops import routes as ops
@@ -115,6 +128,7 @@ def create_app(
             yield
 
     metrics = Metrics()
+    metrics.watch_dispatch(engine.queues.dispatch)
     hot = HotRoutes(engine, metrics, body_bytes_max=body_bytes_max)
     app = FastAPI(
         title="Showrunner",
@@ -137,10 +151,14 @@ def create_app(
         *routers,
         ops.router,
         sync_runs.router,  # before the routes whose path arguments would take theirs
+        searches.router,
+        running.router,
         tasks.router,
         bulk.router,
         workflows.router,
+        documents.router,
         metadata.router,
+        admin.router,
         scheduler.router,
         events.router,
     ):

@@ -46,6 +46,10 @@ class BadParameterError(Exception):
     """A path or query parameter cannot be read; upstream answers 500 here and clients compare it."""
 
 
+class ForbiddenError(Exception):
+    """Nobody may do this through the API."""
+
+
 class ClientGoneError(Exception):
     """The client hung up; nobody reads an answer."""
 
@@ -90,6 +94,8 @@ def answer_for(error: Exception) -> ErrorResponse:
         return ErrorResponse(status=error.status, message=str(error), instance=INSTANCE)
     if isinstance(error, BodyTooLargeError):
         return ErrorResponse(status=413, message=str(error), code=error.code, instance=INSTANCE)
+    if isinstance(error, ForbiddenError):
+        return ErrorResponse(status=403, message=str(error), instance=INSTANCE)
     if isinstance(error, MalformedBodyError | BadParameterError):
         return ErrorResponse(status=500, message=str(error), instance=INSTANCE)
     message = f"The server failed on this request ({type(error).__name__}); its log has the details"
@@ -100,7 +106,8 @@ def expected(error: Exception) -> bool:
     """Whether the error is an answer to the client, or a failure that belongs into the log."""
     if isinstance(error, InvariantError | StoreError):
         return False
-    return isinstance(error, EngineError | MalformedBodyError | BadParameterError | BodyTooLargeError)
+    expected_here = MalformedBodyError | BadParameterError | BodyTooLargeError | ForbiddenError
+    return isinstance(error, EngineError | expected_here)
 
 
 def encode_error(error: Exception) -> tuple[int, bytes]:
@@ -148,6 +155,7 @@ def install(
         MalformedBodyError,
         BadParameterError,
         BodyTooLargeError,
+        ForbiddenError,
         ClientGoneError,
         RequestValidationError,
         HTTPException,

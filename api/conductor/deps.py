@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, TypedDict
 
 import msgspec
 from fastapi import Depends, Path, Query, Request, Response
@@ -12,9 +13,10 @@ from pydantic import BeforeValidator
 from pydantic_core import PydanticUseDefault
 
 from api.bodies import decode, read_body, readable
-from api.errors import JSON
+from api.errors import JSON, BadParameterError
 from api.hot import HotRoutes
 from engine.bootstrap import Engine
+from engine.core.errors import InvalidRequestError
 from engine.core.model import MalformedBodyError
 
 _read_raw = msgspec.json.Decoder(Raw)
@@ -123,3 +125,58 @@ def empty() -> Response:
 
 def nothing() -> Response:
     return Response(status_code=204)
+
+
+SEARCH_SIZE_MAX = 5000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchParameters:
+    """The query of a search."""
+
+    start: IntQuery = 0
+    size: IntQuery = 100
+    sort: str = ""
+    free_text: Annotated[str, Query(alias="freeText")] = "*"
+    query: str = ""
+
+    def checked(self, operation: str) -> Search:
+        """What the engine's searches take.
+
+        Args:
+            operation: upstream's method name, which its error paths begin with.
+
+        Raises:
+            InvalidRequestError: the page is too large. BadParameterError: it is negative.
+        """
+        if self.size > SEARCH_SIZE_MAX:
+            problem = f"Cannot return more than {SEARCH_SIZE_MAX} workflows. Please use pagination."
+            raise InvalidRequestError(problem, ((f"{operation}.arg1", problem, str(self.size)),))
+        not_negative(start=self.start, size=self.size)
+        return Search(
+            query=self.query, free_text=self.free_text, sort=self.sort, start=self.start, size=self.size
+        )
+
+
+class Search(TypedDict):
+    """Arguments of the engine's searches."""
+
+    query: str
+    free_text: str
+    sort: str
+    start: int
+    size: int
+
+
+SearchDep = Annotated[SearchParameters, Depends()]
+
+
+def split_commas(values: list[str] | None) -> list[str]:
+    """A repeatable parameter, whose values may also be lists with commas."""
+    return [part for value in values or () for part in value.split(",") if part]
+
+
+def not_negative(**values: int) -> None:
+    for name, value in values.items():
+        if value < 0:
+            raise BadParameterError(f"{name} must not be negative; it is {value}")

@@ -12,8 +12,9 @@ from fastapi.openapi.utils import get_openapi
 from api.conductor import shapes
 from api.errors import ErrorResponse, below
 from engine.core.event_handlers import EventExecution, EventHandler
-from engine.core.model import TaskDef, WorkflowDef
+from engine.core.model import SchemaDef, TaskDef, WorkflowDef
 from engine.core.schedules import WorkflowSchedule
+from engine.services.tags import Tag
 from engine.services.workflow_tests import WorkflowTestRequest
 
 _REF = "#/components/schemas/"
@@ -22,6 +23,8 @@ _DOCUMENTED: tuple[type, ...] = (
     TaskDef,
     WorkflowDef,
     WorkflowTestRequest,
+    SchemaDef,
+    Tag,
     WorkflowSchedule,
     EventHandler,
     EventExecution,

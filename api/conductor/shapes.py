@@ -12,6 +12,7 @@ from msgspec import Struct
 from engine.core.model import WorkflowDef, WorkflowTask
 from engine.core.statuses import TaskStatus, WorkflowStatus
 from engine.services.executions import REPORTABLE, StartRequest, TaskUpdate
+from engine.services.tags import Tag
 
 RESULT_STATUSES = frozenset(REPORTABLE)
 
@@ -235,6 +236,65 @@ class ExternalLocation(Wire):
 
     uri: str | None = None
     path: str | None = None
+
+
+class EnvironmentVariable(Wire):
+    """What `${workflow.env.NAME}` gives."""
+
+    name: str
+    value: str
+
+
+class TaggedName(Wire):
+    """A name with the tags on it."""
+
+    name: str
+    tags: list[Tag]
+
+
+class WorkflowStateUpdate(Wire):
+    """Variables to write over a workflow's, and the result of one of its open tasks; either may be absent."""
+
+    task_reference_name: str | None = None
+    task_result: TaskResult | None = None
+    variables: dict[str, Any] | None = None
+
+
+class CorrelationIdsSearchRequest(Wire):
+    """Which workflows to look for: every name with every correlation id."""
+
+    workflow_names: list[str] = []
+    correlation_ids: list[str] = []
+
+
+class TaskSummary(Wire):
+    """A task in a search. Times are ISO texts in UTC; input and output are texts."""
+
+    task_id: str
+    task_type: str
+    task_def_name: str
+    workflow_id: str
+    workflow_type: str
+    status: TaskStatus
+    scheduled_time: str = ""
+    start_time: str = ""
+    update_time: str = ""
+    end_time: str = ""
+    correlation_id: str | None = None
+    reason_for_incompletion: str | None = None
+    execution_time: int = 0
+    queue_wait_time: int = 0
+    input: str = ""
+    output: str = ""
+    workflow_priority: int = 0
+    domain: str | None = None
+
+
+class TaskSummarySearchResult(Wire):
+    """A page of task summaries; `totalHits` counts all matches."""
+
+    total_hits: int
+    results: list[TaskSummary]
 
 
 class HealthStatus(Wire):

@@ -101,7 +101,7 @@ async def execute(
         request,
         wait_s=waiting.wait_s,
         until_refs=waiting.until_refs,
-        strategy=_strategy(waiting.strategy),
+        strategy=strategy_of(waiting.strategy),
         request_id=waiting.request_id,
     )
 
@@ -171,8 +171,8 @@ async def signal_sync(
             status,
             object_of(body),
             wait_ms=waiting.timeout_ms,
-            strategy=_strategy(waiting.strategy),
-            request_id=_new_id(),
+            strategy=strategy_of(waiting.strategy),
+            request_id=request_id_of(""),
         )
     )
 
@@ -204,19 +204,28 @@ async def _execute(
     return json_answer(
         await engine.sync_runs.execute(
             request,
-            wait_ms=(wait_s or WAIT_S) * 1000,
-            until_refs=[ref.strip() for ref in until_refs.split(",") if ref.strip()],
+            wait_ms=wait_ms_of(wait_s),
+            until_refs=refs_of(until_refs),
             strategy=strategy,
-            request_id=request_id or _new_id(),
+            request_id=request_id_of(request_id),
         )
     )
 
 
-def _new_id() -> str:
-    return str(uuid.uuid4())  # noqa: TID251 - it names an answer; nothing the engine decides follows from it
+def wait_ms_of(wait_s: int) -> int:
+    return (wait_s or WAIT_S) * 1000
 
 
-def _strategy(name: str) -> ReturnStrategy:
+def refs_of(until_refs: str) -> list[str]:
+    return [ref.strip() for ref in until_refs.split(",") if ref.strip()]
+
+
+def request_id_of(given: str) -> str:
+    """The caller's, else a new one."""
+    return given or str(uuid.uuid4())  # noqa: TID251 - names an answer; nothing the engine decides follows
+
+
+def strategy_of(name: str) -> ReturnStrategy:
     _one_of("returnStrategy", name, tuple(ReturnStrategy))
     return ReturnStrategy(name)
 

@@ -19,6 +19,7 @@ from api.conductor.deps import (
     json_answer,
     nothing,
     object_of,
+    split_commas,
     text,
 )
 from api.conductor.external import external_location
@@ -238,11 +239,6 @@ def hot_response(answer: Answer | None) -> Response:
         raise ClientGoneError
     status, content_type, body = answer
     return Response(body, status, headers={"content-type": content_type.decode()} if body else None)
-
-
-def split_commas(values: list[str] | None) -> list[str]:
-    """A repeatable parameter, whose values may also be lists with commas."""
-    return [part for value in values or () for part in value.split(",") if part]
 
 
 async def _update_by_ref(engine: EngineDep, body: bytes, pending: Pending) -> str | None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from api.bodies import decode
 from api.conductor.deps import (
@@ -24,14 +23,15 @@ from api.conductor.deps import (
     PayloadType,
     ResumeSubworkflowTasks,
     StartTime,
-    TopLevelOnly,
     UseLatestDefinitions,
     empty,
     encoded,
     json_answer,
     json_list,
+    not_negative,
     nothing,
     search_result,
+    split_commas,
     text,
 )
 from api.conductor.external import external_location
@@ -46,61 +46,27 @@ from api.conductor.openapi import (
     returns_schema,
     takes,
 )
-from api.conductor.shapes import RerunWorkflowRequest, SkipTaskRequest
-from api.conductor.tasks import hot_response, split_commas
-from api.errors import BadParameterError
-from engine.bootstrap import Engine
+from api.conductor.shapes import CorrelationIdsSearchRequest, RerunWorkflowRequest, SkipTaskRequest
+from api.conductor.tasks import hot_response
 from engine.core.errors import InvalidRequestError
-from engine.core.search import equals
 from engine.core.statuses import TaskStatus
 
 router = APIRouter(prefix="/api/workflow", tags=["workflow"])
 
-SEARCH_SIZE_MAX = 5000
 CORRELATION_IDS_MAX = 1000
 PLAIN_CLASSIFIER = "workflow"  # what upstream calls a workflow without a classifier; there are no others here
 
 _read_rerun = msgspec.json.Decoder(RerunWorkflowRequest)
 _read_skip = msgspec.json.Decoder(SkipTaskRequest)
+_read_batch = msgspec.json.Decoder(CorrelationIdsSearchRequest)
 _read_ids = msgspec.json.Decoder(list[str])
 _SKIP_PARAMETER = re.compile(r"(taskInput|taskOutput)\[([^\]]+)\]")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchParameters:
-    """The query of a search."""
-
-    start: IntQuery = 0
-    size: IntQuery = 100
-    sort: str = ""
-    free_text: Annotated[str, Query(alias="freeText")] = "*"
-    query: str = ""
-    classifier: Annotated[list[str] | None, Query()] = None
-    top_level_only: TopLevelOnly = False
-
-
-SearchDep = Annotated[SearchParameters, Depends()]
 
 
 @router.post("", responses=TEXT, openapi_extra=takes("StartWorkflowRequest"))
 async def start(request: Request, hot: HotDep) -> Response:
     """Start a workflow; answers its id. The first tasks are scheduled when the answer comes."""
     return hot_response(await hot.start(request.scope, request.receive, ""))
-
-
-@router.get("/search", responses=returns("WorkflowSearchResult"))
-async def search(engine: EngineDep, wanted: SearchDep) -> Response:
-    """Search workflows: clauses `field op value` joined by AND, a free text, sort `field:ASC|DESC`."""
-    total, hits = await _search(engine, wanted)
-    return search_result(total, (msgspec.json.encode(hit) for hit in hits))
-
-
-@router.get("/search-v2", responses=returns("FullWorkflowSearchResult"))
-async def search_v2(engine: EngineDep, wanted: SearchDep) -> Response:
-    """As search, answering whole workflows without their tasks."""
-    total, hits = await _search(engine, wanted)
-    found = [await engine.executions.workflow(hit["workflowId"], include_tasks=False) for hit in hits]
-    return search_result(total, found)
 
 
 @router.get("/externalstoragelocation", responses=returns("ExternalLocation"))
@@ -172,10 +138,36 @@ async def correlated_many(
     found = await engine.executions.correlated(
         name, ids, include_closed=include_closed, include_tasks=include_tasks
     )
-    members = (
-        msgspec.json.encode(key) + b":[" + b",".join(found.get(key, [])) + b"]" for key in dict.fromkeys(ids)
-    )
-    return json_answer(b"{" + b",".join(members) + b"}")
+    return _by_correlation({key: found.get(key, []) for key in ids})
+
+
+@router.post(
+    "/correlated/batch",
+    responses=returns_schema({"type": "object"}),
+    openapi_extra=takes("CorrelationIdsSearchRequest"),
+)
+async def correlated_batch(
+    engine: EngineDep,
+    body: BodyDep,
+    include_closed: IncludeClosed = False,
+    include_tasks: IncludeTasks = False,
+) -> Response:
+    """The same for many workflow names as well."""
+    wanted = decode(_read_batch, body)
+    names, ids = list(dict.fromkeys(wanted.workflow_names)), list(dict.fromkeys(wanted.correlation_ids))
+    if len(names) * len(ids) > CORRELATION_IDS_MAX:
+        raise InvalidRequestError(
+            f"Ask for at most {CORRELATION_IDS_MAX} pairs of name and correlation id; "
+            f"there are {len(names) * len(ids)}"
+        )
+    merged: dict[str, list[bytes]] = {key: [] for key in ids}
+    for name in names:
+        found = await engine.executions.correlated(
+            name, ids, include_closed=include_closed, include_tasks=include_tasks
+        )
+        for key in ids:
+            merged[key] += found.get(key, [])
+    return _by_correlation(merged)
 
 
 @router.get("/{workflow_id}/status", responses=returns("WorkflowStatusAnswer"))
@@ -201,7 +193,7 @@ async def tasks_page(
     status: Annotated[list[str] | None, Query()] = None,
 ) -> Response:
     """A page of a workflow's tasks in order, on request only those in some statuses."""
-    _not_negative(start=start, count=count)
+    not_negative(start=start, count=count)
     wanted = split_commas(status)
     known = frozenset(TaskStatus(value) for value in wanted if value in TaskStatus.__members__)
     if wanted and not known:
@@ -342,25 +334,6 @@ async def start_by_name(request: Request, hot: HotDep) -> Response:
     return hot_response(await hot.start_by_name(request.scope, request.receive, request.path_params["name"]))
 
 
-async def _search(engine: Engine, wanted: SearchParameters) -> tuple[int, list[dict[str, Any]]]:
-    if wanted.size > SEARCH_SIZE_MAX:
-        problem = f"Cannot return more than {SEARCH_SIZE_MAX} workflows. Please use pagination."
-        raise InvalidRequestError(problem, (("searchWorkflows.arg1", problem, str(wanted.size)),))
-    _not_negative(start=wanted.start, size=wanted.size)
-    classifiers = split_commas(wanted.classifier)
-    if classifiers and PLAIN_CLASSIFIER not in classifiers:
-        return 0, []
-    return await engine.executions.search(
-        query=wanted.query,
-        free_text=wanted.free_text,
-        sort=wanted.sort,
-        start=wanted.start,
-        size=wanted.size,
-        also=[equals("parent_workflow_id", "")] if wanted.top_level_only else [],
-    )
-
-
-def _not_negative(**values: int) -> None:
-    for name, value in values.items():
-        if value < 0:
-            raise BadParameterError(f"{name} must not be negative; it is {value}")
+def _by_correlation(found: dict[str, list[bytes]]) -> Response:
+    members = (msgspec.json.encode(key) + b":[" + b",".join(each) + b"]" for key, each in found.items())
+    return json_answer(b"{" + b",".join(members) + b"}")

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from engine.core.errors import NotFoundError
 from engine.core.graph import Graph
 from engine.core.records import Header, QueueEntry, Task
-from engine.core.search import TASK_FIELDS, Compare, Condition, SearchQuery, all_of, equals
+from engine.core.search import TASK_FIELDS, Among, Compare, Condition, SearchQuery, all_of, equals
 from engine.core.search_grammar import parse_query
 from engine.core.statuses import TaskStatus
 from engine.ports.stores import ExecutionStore, StoredWorkflow, WorkflowRow
@@ -83,7 +83,7 @@ class Reading:
         """
         parsed = parse_query(query, free_text=free_text, sort=sort, start=start, size=size)
         total, rows = await self._store.search(_narrowed(parsed, also))
-        return total, [workflow_summary(row) for row in rows]
+        return total, [workflow_summary(await self._masked(row)) for row in rows]
 
     async def status_counts(
         self, *, query: str, free_text: str = "", also: Sequence[Condition] = ()
@@ -98,7 +98,7 @@ class Reading:
         """Workflows that have a task which search_tasks finds, each once, as WorkflowSummary objects."""
         parsed = _of_tasks(query, free_text, sort, start, size)
         total, rows = await self._store.search_by_tasks(parsed)
-        return total, [workflow_summary(row) for row in rows]
+        return total, [workflow_summary(await self._masked(row)) for row in rows]
 
     async def search_tasks(
         self, *, query: str, free_text: str, sort: str, start: int, size: int
@@ -106,24 +106,38 @@ class Reading:
         """How many tasks match, and the TaskSummary objects of one page."""
         total, tasks = await self._store.search_tasks(_of_tasks(query, free_text, sort, start, size))
         entries = await self._store.entries([task.id for task in tasks])
-        return total, [task_summary(task, entry=entries.get(task.id)) for task in tasks]
+        graphs = await self._graphs_of(tasks)
+        return total, [
+            task_summary(masked_task(task, graph), entry=masked_entry(entries.get(task.id), graph))
+            for task in tasks
+            if (graph := graphs.get(task.head.workflow_instance_id)) is not None
+        ]
 
     async def search_task_documents(
         self, *, query: str, free_text: str, sort: str, start: int, size: int
     ) -> tuple[int, list[bytes]]:
         """The same with the wire's Task objects, as JSON bytes."""
         total, tasks = await self._store.search_tasks(_of_tasks(query, free_text, sort, start, size))
-        entries = await self._store.entries([task.id for task in tasks])
-        stored: dict[str, StoredWorkflow | None] = {}
-        documents: list[bytes] = []
-        for task in tasks:
-            workflow_id = task.head.workflow_instance_id
-            if workflow_id not in stored:
-                stored[workflow_id] = await self._store.load(workflow_id)
-            if (workflow := stored[workflow_id]) is not None:  # else it was removed just now
-                graph = await self._definitions.frozen(workflow.header.definition_hash)
-                documents.append(task_json(task, graph, entry=entries.get(task.id), header=workflow.header))
-        return total, documents
+        return total, await self._documents_of(tasks)
+
+    async def pending_tasks(self, definition: str, *, after_id: str, limit: int) -> list[bytes]:
+        """Open tasks of a task definition as the wire's Task, by id, which sorts by time, from `after_id`."""
+        parts: list[Condition] = [
+            equals("def_name", definition),
+            Among(key="status", values=(TaskStatus.SCHEDULED, TaskStatus.IN_PROGRESS)),
+        ]
+        if after_id:
+            parts.append(Compare(key="task_id", op=">", value=after_id))
+        query = SearchQuery(where=all_of(*parts), sort=(("task_id", False),), size=limit)
+        _, tasks = await self._store.search_tasks(query)
+        return await self._documents_of(tasks)
+
+    async def open_task_id(self, workflow_id: str, ref: str) -> str | None:
+        """The first open task of that reference, else of that base reference."""
+        open_tasks = await self._store.open_tasks(workflow_id)
+        exact = (task.id for task in open_tasks if task.ref == ref)
+        base = (task.id for task in open_tasks if task.links.base_ref == ref)
+        return next(exact, None) or next(base, None)
 
     async def correlated(
         self, name: str, correlation_ids: Sequence[str], *, include_closed: bool, include_tasks: bool
@@ -172,6 +186,23 @@ class Reading:
             raise NotFoundError(f"No such workflow found by id: {workflow_id}")
         return stored
 
+    async def _documents_of(self, tasks: Sequence[Task]) -> list[bytes]:
+        """The wire's Tasks of any workflows; those of a workflow removed just now are left out."""
+        entries = await self._store.entries([task.id for task in tasks])
+        stored: dict[str, StoredWorkflow | None] = {}
+        documents: list[bytes] = []
+        for task in tasks:
+            workflow_id = task.head.workflow_instance_id
+            if workflow_id not in stored:
+                stored[workflow_id] = await self._store.load(workflow_id)
+            if (workflow := stored[workflow_id]) is not None:
+                graph = await self._definitions.frozen(workflow.header.definition_hash)
+                entry = masked_entry(entries.get(task.id), graph)
+                documents.append(
+                    task_json(masked_task(task, graph), graph, entry=entry, header=workflow.header)
+                )
+        return documents
+
     async def _row(self, workflow_id: str) -> WorkflowRow:
         row = await self._store.row(workflow_id)
         if row is None:
@@ -187,6 +218,15 @@ class Reading:
             entries = await self._store.entries_of(workflow_id)
             documents = [_shown(t, graph, entries.get(t.id), row.header) for t in tasks]
         return workflow_json(masked_row(row, graph), graph, documents)
+
+    async def _graphs_of(self, tasks: Sequence[Task]) -> dict[str, Graph]:
+        """The graphs of these tasks' workflows, by id; those of workflows removed just now are left out."""
+        graphs: dict[str, Graph] = {}
+        for workflow_id in {task.head.workflow_instance_id for task in tasks}:
+            stored = await self._store.load(workflow_id)
+            if stored is not None:
+                graphs[workflow_id] = await self._definitions.frozen(stored.header.definition_hash)
+        return graphs
 
     async def _masked(self, row: WorkflowRow) -> WorkflowRow:
         return masked_row(row, await self._definitions.frozen(row.header.definition_hash))

@@ -76,7 +76,10 @@ class SchemaRegistry:
 
     async def all(self) -> list[SchemaDef]:
         """Every version of every schema, by name, then version."""
-        found = [decode(document.body, SchemaDef) for document in await self._documents.list(KIND)]
+        documents = await self._documents.list(KIND)
+        found = [
+            decode(document.body, SchemaDef) for document in documents if ":" in document.name
+        ]  # the store keeps a marker of its own there
         return sorted(found, key=lambda schema: (schema.name, schema.version))
 
     async def delete(self, name: str, version: int | None = None) -> None:

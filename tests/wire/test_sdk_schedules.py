@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from conductor.client.configuration.configuration import Configuration
 from conductor.client.event.event_client import EventClient
@@ -27,8 +28,12 @@ pytestmark = [
 
 
 @pytest.fixture(scope="session")
-def configuration(server: Serving) -> Configuration:
-    return Configuration(base_url=server.url)
+def configuration(server: Serving) -> Iterator[Configuration]:
+    """Its connections are ours to close."""
+    made = Configuration(base_url=server.url)
+    with httpx.Client() as connection:
+        made.http_connection = connection
+        yield made
 
 
 @pytest.fixture
@@ -79,9 +84,8 @@ def test_a_schedule_runs_and_is_recorded(scheduler: Any, wire: Wire) -> None:
 def test_a_schedule_is_read_paused_and_resumed(scheduler: Any, wire: Wire) -> None:
     """What the client reads is what it saved; pausing keeps the reason."""
     name = wire.name("s")
-    scheduler.save_schedule(
-        request(wire, "0 0 12 * * MON", paused=False, schedule_end_time=4_000_000_000_000)
-    )
+    end_ms = 4_000_000_000_000
+    scheduler.save_schedule(request(wire, "0 0 12 * * MON", paused=False, schedule_end_time=end_ms))
 
     read = scheduler.get_schedule(name)
     assert (read.cron_expression, read.paused) == ("0 0 12 * * MON", False)

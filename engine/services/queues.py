@@ -205,12 +205,14 @@ class Queues:
             self._given.popitem(last=False)
 
     async def _read_back(self, claim: Claim) -> list[Claimed]:
-        """What a claim of unknown outcome leased; when that cannot be read, it is released later."""
+        """What a claim of unknown outcome leased; what cannot be seen yet is released later."""
+        found: list[Claimed] = []
         try:
-            return await self._leased_by(claim)
-        except StoreError:
-            self._in_background(self._release_unknown(claim))
-            raise
+            found = await self._leased_by(claim)
+        finally:
+            if not found:  # the store does not answer, or the claim may land yet
+                self._in_background(self._release_unknown(claim))
+        return found
 
     async def _leased_by(self, claim: Claim) -> list[Claimed]:
         found = await self._store.leased_at(claim.queue, claim.worker_id, claim.now_ms)

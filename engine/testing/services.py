@@ -41,7 +41,7 @@ class SeededChance:
 
 
 class FaultyStore:
-    """A store before another one: the next writes of deltas go wrong as `faults` says, in turn.
+    """A store before another one: the next writes of deltas, or of `struck`, go wrong as `faults` says.
 
     `fails`: nothing is written, and the store says so. `lost`: nothing is written and nobody knows.
     `written`: it is written, and nobody knows. `late`: nobody knows, and it is written just before the next
@@ -54,6 +54,7 @@ class FaultyStore:
     def __init__(self, inner: ExecutionStore) -> None:
         self._inner = inner
         self.faults: deque[Fault] = deque()
+        self.struck: type[Write] = Delta
         self.open = asyncio.Event()
         self.open.set()
         self.groups: list[list[Write]] = []
@@ -65,7 +66,9 @@ class FaultyStore:
     async def write(self, group: Sequence[Write]) -> list[WriteResult]:
         await self.open.wait()
         self.groups.append(list(group))
-        fault = self.faults.popleft() if self.faults and any(isinstance(w, Delta) for w in group) else None
+        fault = (
+            self.faults.popleft() if self.faults and any(isinstance(w, self.struck) for w in group) else None
+        )
         if fault == "fails":
             raise StoreError("the disk said no")
         if fault == "late":

@@ -12,8 +12,9 @@ from msgspec import Raw
 from engine.core.errors import StoreError
 from engine.core.model import TaskDef
 from engine.core.records import Delta
-from engine.ports.stores import Claim
+from engine.ports.stores import Claim, Release
 from engine.services.executions import TaskUpdate
+from engine.services.latency import BOUNDS_MS
 from engine.testing.story import fork, join, task
 
 if TYPE_CHECKING:
@@ -203,3 +204,72 @@ async def test_a_task_that_cannot_be_shown_to_its_poll_goes_back(reopen: Reopen)
     del two.store.load  # type: ignore[attr-defined]  # as above
 
     assert len(await two.poll("a", timeout_ms=LONG_MS)) == 1
+
+
+@pytest.mark.parametrize("fault", ["lost", "written"])
+async def test_a_claim_of_unknown_outcome_keeps_nobody_waiting(farm: Farm, fault: Any) -> None:
+    """What it leased is handed out all the same; had it leased nothing, the next poll gets the task."""
+    await farm.register(task("a"))
+    await farm.start()
+    farm.store.struck = Claim
+    farm.store.faults.append(fault)
+
+    got = [*await farm.poll("a"), *await farm.poll("a")]
+
+    assert [one["referenceTaskName"] for one in got] == ["a"]
+
+
+async def test_a_claim_of_unknown_outcome_whose_poll_is_gone_is_undone(farm: Farm) -> None:
+    """The worker hung up, and nobody knows whether its task was leased: the next poll gets it."""
+    await farm.register(task("a"))
+    await farm.start()
+    farm.store.open.clear()
+    farm.store.struck = Claim
+    poll = asyncio.ensure_future(farm.poll("a"))
+    await _until(lambda: bool(farm.engine.committer._drain))
+    farm.store.faults.append("written")
+    poll.cancel()
+    await asyncio.gather(poll, return_exceptions=True)
+    farm.store.open.set()
+
+    async with asyncio.timeout(BOUND_S):
+        [polled] = await farm.poll("a", timeout_ms=LONG_MS)
+
+    assert polled["referenceTaskName"] == "a"
+
+
+async def test_giving_back_is_repeated(farm: Farm) -> None:
+    """A store that fails once does not keep a task leased to a worker that hung up."""
+    await farm.register(task("a"))
+    poll = await _waiting(farm)
+    farm.store.open.clear()
+    starting = asyncio.ensure_future(farm.start())
+    await _until(lambda: bool(farm.engine.queues._handed))
+    farm.store.struck = Release
+    farm.store.faults += ["fails", "lost"]
+    poll.cancel()
+    farm.store.open.set()
+    await starting
+    await asyncio.gather(poll, return_exceptions=True)
+
+    async with asyncio.timeout(BOUND_S):
+        [polled] = await farm.poll("a", timeout_ms=LONG_MS)
+
+    assert (polled["referenceTaskName"], polled["pollCount"]) == ("a", 1)
+    assert not farm.store.faults
+
+
+async def test_how_long_tasks_wait_for_a_worker_is_counted(farm: Farm) -> None:
+    """From when they are due, whether claimed or handed over."""
+    await farm.register(task("a"))
+    await farm.start()
+    farm.clock.advance(0.15)
+    await farm.poll("a")
+    poll = await _waiting(farm)
+    await farm.start()
+    await poll
+
+    dispatch = farm.engine.queues.dispatch
+
+    assert (sum(dispatch.counts), dispatch.sum_ms) == (2, 150)
+    assert dispatch.counts[BOUNDS_MS.index(250)] == 1

@@ -22,6 +22,8 @@ from engine.core.values import DEPTH_MAX
 INVALID = "Validation failed, check below errors for detail."
 ACTIONS_MAX = 100
 NAME_CHARS_MAX = 255
+BODY_BYTES_MAX = 1024 * 1024
+"""A handler as JSON; all of them are kept in memory."""
 MEMBERS_DEPTH = 4
 """A handler, its actions, one of them, what it says: below stands what the author wrote."""
 
@@ -116,7 +118,12 @@ def decode_handler(body: bytes) -> EventHandler:
 
     Raises:
         MalformedBodyError: no JSON, an unknown action, or a member of the wrong type.
+        InvalidRequestError: larger than BODY_BYTES_MAX.
     """
+    if len(body) > BODY_BYTES_MAX:
+        raise InvalidRequestError(
+            f"an event handler has at most {BODY_BYTES_MAX} bytes; this one has {len(body)}"
+        )
     try:
         return msgspec.convert(_without_nulls(msgspec.json.decode(body), 0), EventHandler)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:

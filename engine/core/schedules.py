@@ -24,6 +24,8 @@ LATE_MS_MAX = 60_000
 RUNS_PER_PASS_MAX = 20
 """Times of one schedule that one pass runs; a longer catch-up goes on in the next pass, at once."""
 NAME_CHARS_MAX = 255
+BODY_BYTES_MAX = 1024 * 1024
+"""A schedule as JSON; it is kept in memory. Larger inputs of workflows belong behind a reference."""
 
 _OFFSET = re.compile(r"(?:UTC|GMT|UT)?([+-])(\d{1,2})(?::?(\d{2}))?")
 
@@ -91,7 +93,10 @@ def decode_schedule(body: bytes) -> WorkflowSchedule:
 
     Raises:
         MalformedBodyError: no JSON, or a member of the wrong type.
+        InvalidRequestError: larger than BODY_BYTES_MAX.
     """
+    if len(body) > BODY_BYTES_MAX:
+        raise InvalidRequestError(f"a schedule has at most {BODY_BYTES_MAX} bytes; this one has {len(body)}")
     try:
         given = msgspec.json.decode(body)
         if isinstance(given, dict):

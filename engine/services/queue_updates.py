@@ -11,7 +11,7 @@ import msgspec
 import structlog
 from msgspec import Raw, Struct
 
-from engine.core.errors import EngineError, InvalidRequestError, RefusedError
+from engine.core.errors import EngineError, InvalidRequestError, NotFoundError, RefusedError
 from engine.core.facts import IdStream
 from engine.core.model import MalformedBodyError
 from engine.ports.documents import DocumentStore
@@ -42,12 +42,11 @@ EVERY_MS = 60_000
 
 
 class QueueUpdate(Struct, kw_only=True):
-    """One message. The task is named by its id, or by its reference."""
+    """One message."""
 
     workflow_id: str
+    task_id: str
     status: Literal["COMPLETED", "FAILED"]
-    ref: str | None = None
-    task_id: str | None = None
     output: dict[str, Any] = {}
 
 
@@ -76,7 +75,10 @@ class QueueUpdates:
         ref: str | None = None,
         task_id: str | None = None,
     ) -> None:
-        """Accept a message and hand it to its task; one whose task is not there is dropped, as upstream's is.
+        """Accept a message for a task, named by its id or by the reference of an open one, and hand it over.
+
+        One whose task is not there, or has ended, is dropped, as upstream's is. The task is settled when the
+        message is accepted: a reference in a loop does not come to mean the next iteration.
 
         Raises:
             MalformedBodyError: no such status. InvalidRequestError: a status without a queue.
@@ -86,14 +88,20 @@ class QueueUpdates:
             raise MalformedBodyError(f"status: {status} is none of {', '.join(sorted(STATUSES))}")
         if status not in QUEUES:
             raise InvalidRequestError(f"There is no queue for handling {status} status")
-        update = msgspec.convert(
-            {"workflow_id": workflow_id, "status": status, "ref": ref, "task_id": task_id, "output": output},
-            QueueUpdate,
-        )
-        body = msgspec.json.encode(update)
+        tasks = await self._store.open_tasks(workflow_id)
+        if task_id is not None:
+            meant = [task for task in tasks if task.id == task_id]
+        else:
+            meant = [task for task in tasks if task.ref == ref]
+            meant = meant or [task for task in tasks if task.links.base_ref == ref]
+        if not meant:
+            log.info("queue_update_dropped", workflow_id=workflow_id, ref=ref, task_id=task_id)
+            return
+        given = {"workflow_id": workflow_id, "task_id": meant[0].id, "status": status, "output": output}
+        update = msgspec.convert(given, QueueUpdate)
         now_ms = self._clock.now_ms()
         message_id = IdStream(self._chance.seed(), now_ms).uuid()
-        await self._documents.put(KIND, message_id, body, at_ms=now_ms)
+        await self._documents.put(KIND, message_id, msgspec.json.encode(update), at_ms=now_ms)
         await self._deliver(message_id, update)
 
     async def sizes(self) -> dict[str, int]:
@@ -118,15 +126,9 @@ class QueueUpdates:
         await self._documents.delete(KIND, message_id)
 
     async def _apply(self, update: QueueUpdate) -> None:
-        output = Raw(msgspec.json.encode(update.output))
-        if update.task_id is None:
-            await self._executions.update_by_ref(
-                update.workflow_id, update.ref or "", update.status, output, None
-            )
-            return
         task = (await self._store.tasks_by_id([update.task_id])).get(update.task_id)
-        if task is None or task.head.workflow_instance_id != update.workflow_id:
-            raise InvalidRequestError(f"No such task found by id: {update.task_id}")
+        if task is None:
+            raise NotFoundError(f"No such task found by id: {update.task_id}")
         merged = msgspec.json.decode(task.output) | update.output
         await self._executions.update(
             TaskUpdate(

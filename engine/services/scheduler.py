@@ -16,7 +16,13 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
-from engine.core.errors import EngineError, NotFoundError, RefusedError, VersionConflictError
+from engine.core.errors import (
+    EngineError,
+    InvalidRequestError,
+    NotFoundError,
+    RefusedError,
+    VersionConflictError,
+)
 from engine.core.model import MalformedBodyError
 from engine.core.schedules import (
     Due,
@@ -91,6 +97,7 @@ class Scheduler:
             InvalidRequestError: a cron, a zone or something else of it is wrong.
         """
         schedule = check_schedule(schedule)
+        _start_request(schedule)
         now_ms = self._clock.now_ms()
 
         def change(before: WorkflowSchedule | None) -> WorkflowSchedule:
@@ -260,13 +267,13 @@ class Scheduler:
             start_workflow_request=request,
         )
         try:
-            start = msgspec.convert(request, StartRequest)
+            start = _start_request(schedule)
             given = scheduled_input(start.input, schedule.name, slot, now_ms)
             workflow_id = await self._executions.start(
                 replace(start, input=given), workflow_id=workflow_id_of(schedule, slot.at_ms)
             )
             run = replace(run, workflow_id=workflow_id)
-        except (RefusedError, MalformedBodyError, msgspec.ValidationError) as error:
+        except (RefusedError, MalformedBodyError) as error:
             log.warning("scheduled_workflow_not_started", schedule=schedule.name, error=str(error))
             run = replace(run, state="FAILED", reason=str(error))
         name = f"{schedule.name}{SEPARATOR}{slot.at_ms:015d}"
@@ -284,6 +291,17 @@ class Scheduler:
 
 def workflow_of(schedule: WorkflowSchedule) -> str:
     return str((schedule.start_workflow_request or {}).get("name", ""))
+
+
+def _start_request(schedule: WorkflowSchedule) -> StartRequest:
+    """Raises InvalidRequestError."""
+    given = schedule.start_workflow_request or {}
+    members = {key: value for key, value in given.items() if value is not None}
+    try:
+        # Through JSON, since an inline definition is kept as it is written.
+        return msgspec.json.decode(msgspec.json.encode(members), type=StartRequest)
+    except msgspec.ValidationError as error:
+        raise InvalidRequestError(f"startWorkflowRequest: {error}") from error
 
 
 def _rescheduled(schedule: WorkflowSchedule, now_ms: int) -> WorkflowSchedule:

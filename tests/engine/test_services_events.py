@@ -549,6 +549,25 @@ async def test_a_queue_message_survives_a_store_that_fails(farm: Farm) -> None:
     assert (await farm.workflow(workflow_id))["status"] == "COMPLETED"
 
 
+async def test_a_queue_message_means_one_iteration(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a crash between the task's end and the message's, the next iteration is left alone."""
+    await farm.register(loop("l", 3, task("w", "WAIT")))
+    workflow_id = await farm.start()
+    updates = farm.engine.queue_updates
+
+    async def crash(*_: Any) -> bool:
+        raise StoreError("the server is gone")
+
+    with monkeypatch.context() as dying:
+        dying.setattr(farm.engine.documents, "delete", crash)
+        with pytest.raises(StoreError):
+            await updates.post(workflow_id, "COMPLETED", {}, ref="w")
+    await updates.step()
+
+    assert await farm.shown(workflow_id) == ["l IN_PROGRESS", "w__1 COMPLETED", "w__2 IN_PROGRESS"]
+    assert await updates.sizes() == {"COMPLETED": 0, "FAILED": 0}
+
+
 async def test_queue_messages_that_make_no_sense(farm: Farm) -> None:
     """A status without a queue is refused with upstream's text; an unknown task is nothing to wait for."""
     updates = farm.engine.queue_updates

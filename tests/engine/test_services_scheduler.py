@@ -235,6 +235,17 @@ async def test_a_start_that_is_refused_is_recorded(farm: Farm) -> None:
     assert (await farm.engine.scheduler.schedule("tick")).next_run_time == START_MS + 2 * MINUTE_MS
 
 
+async def test_an_inline_definition_is_started(farm: Farm) -> None:
+    """A schedule may bring its workflow along."""
+    inline = {"name": "inline", "version": 1, "tasks": [task("a")]}
+    await farm.engine.scheduler.save(schedule(startWorkflowRequest={"name": "inline", "workflowDef": inline}))
+
+    await fired_at(farm, START_MS + MINUTE_MS)
+
+    [run] = await farm.engine.scheduler.runs()
+    assert (run.state, run.reason) == ("EXECUTED", None)
+
+
 async def test_only_the_last_runs_are_kept(farm: Farm) -> None:
     """The record of a schedule does not grow; the newest stand first; they go with the schedule."""
     await farm.engine.scheduler.save(schedule())
@@ -308,6 +319,7 @@ async def test_saving_again_replaces(farm: Farm) -> None:
         ({"zoneId": "../../etc/passwd"}, "zoneId"),
         ({"startWorkflowRequest": None}, "startWorkflowRequest"),
         ({"startWorkflowRequest": {"version": 1}}, "startWorkflowRequest.name"),
+        ({"startWorkflowRequest": {"name": "flow", "input": [1]}}, "startWorkflowRequest: .*input"),
         ({"scheduleStartTime": 2, "scheduleEndTime": 1}, "scheduleEndTime"),
     ],
 )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from engine.core.expressions import SYSTEM_PARAMETERS, compile_template
+from engine.core.expressions import SYSTEM_PARAMETERS
 from engine.core.jsonpath import PathSyntaxError, compile_path
 from engine.core.model import TaskDef, WorkflowDef, WorkflowTask, children, collect_tasks
 from engine.core.task_rules import Context, type_problems
@@ -61,7 +61,7 @@ def validate_workflow_def(
     problems += [*_refused_evaluators(definition)]
     if not too_deep:
         problems += [Problem("", message) for message in _input_references(definition, context)]
-    return _prefixed(problems, path)
+    return prefixed(problems, path)
 
 
 def validate_task_def(
@@ -97,7 +97,7 @@ def validate_task_def(
             f" must be less than or equal to totalTimeoutSeconds: {d.total_timeout_seconds}"
         )
         problems.append(Problem("", text))
-    return _prefixed(problems, path)
+    return prefixed(problems, path)
 
 
 def validate_start(name: str | None, priority: int | None, *, path: str = "") -> list[Problem]:
@@ -110,34 +110,12 @@ def validate_start(name: str | None, priority: int | None, *, path: str = "") ->
     if priority is not None and priority > PRIORITY_MAX:
         text = f"priority: {priority} should be maximum {PRIORITY_MAX}"
         problems.append(Problem("priority", text, str(priority)))
-    return _prefixed(problems, path)
-
-
-def warnings(
-    definition: WorkflowDef, *, path: str = "", js_problem: Callable[[str], str | None] | None = None
-) -> list[Problem]:
-    """List what an acceptable definition says that can never work; arguments as above."""
-    context = Context(js_problem=js_problem or (lambda _source: None))
-    known = _reference_names(definition)
-    # A dynamic fork makes reference names at run time, so that none can be called unknown.
-    all_known = None if any(task.type == "FORK_JOIN_DYNAMIC" for task in collect_tasks(definition)) else known
-    outputs = _unknown_output_references(definition, all_known)
-    problems = [Problem(f"outputParameters.{key}", text) for key, text in outputs]
-    for list_path, tasks in _task_lists(definition.tasks, "tasks"):
-        problems += _order_doubts(tasks, list_path)
-        for at, task in enumerate(tasks):
-            found = [*_task_doubts(task, known, context)]
-            if ".loopOver" in list_path:
-                found += type_problems(task, context)
-            if "." in list_path:
-                found += _unknown_input_references(task, all_known)
-            problems += [Problem(f"{list_path}[{at}]", text) for text in found]
-    return _prefixed(problems, path)
+    return prefixed(problems, path)
 
 
 def _refused_evaluators(definition: WorkflowDef) -> Iterator[Problem]:
     """Upstream needs an extra module for Python; nobody serves it here, so nothing with it could run."""
-    for list_path, tasks in _task_lists(definition.tasks, "tasks"):
+    for list_path, tasks in task_lists(definition.tasks, "tasks"):
         for at, task in enumerate(tasks):
             inline = task.input_parameters.get("evaluatorType") if task.type == "INLINE" else None
             if "python" in (inline, task.evaluator_type if task.type == "SWITCH" else None):
@@ -148,7 +126,7 @@ def _refused_evaluators(definition: WorkflowDef) -> Iterator[Problem]:
                 yield Problem(f"{list_path}[{at}]", text, "python")
 
 
-def _prefixed(problems: list[Problem], path: str) -> list[Problem]:
+def prefixed(problems: list[Problem], path: str) -> list[Problem]:
     unique = dict.fromkeys(problems)
     return [Problem(".".join(filter(None, (path, p.path))), p.message, p.invalid_value) for p in unique]
 
@@ -184,16 +162,16 @@ def _task_list(tasks: list[WorkflowTask], path: str, context: Context) -> Iterat
 
 def _nesting(definition: WorkflowDef) -> Iterator[str]:
     for task in collect_tasks(definition):
-        if _deeper_than_allowed(task.input_parameters):
+        if deeper_than_allowed(task.input_parameters):
             yield (
                 f"inputParameters of task {task.task_reference_name} may be nested {DEPTH_MAX} levels deep;"
                 " flatten them"
             )
-    if _deeper_than_allowed(definition.output_parameters):
+    if deeper_than_allowed(definition.output_parameters):
         yield f"outputParameters may be nested {DEPTH_MAX} levels deep; flatten them"
 
 
-def _deeper_than_allowed(value: Any) -> bool:
+def deeper_than_allowed(value: Any) -> bool:
     level = [value]
     for _ in range(DEPTH_MAX + 1):
         level = [
@@ -218,7 +196,7 @@ def _repeated_references(definition: WorkflowDef) -> Iterator[str]:
         seen.add(ref)
 
 
-def _reference_names(definition: WorkflowDef) -> frozenset[str]:
+def reference_names(definition: WorkflowDef) -> frozenset[str]:
     return frozenset(task.task_reference_name for task in collect_tasks(definition))
 
 
@@ -228,7 +206,7 @@ _PIECES = re.compile(r"(?=(?<!\$)\$\{)|(?<=\})")
 
 def _input_references(definition: WorkflowDef, context: Context) -> Iterator[str]:
     """Check what top-level tasks read; deeper ones are only doubted, as upstream skips them."""
-    known = _reference_names(definition)
+    known = reference_names(definition)
     for task in definition.tasks:
         for key, text in _strings("", task.input_parameters):
             for piece in _PIECES.split(text):
@@ -267,7 +245,7 @@ def _reference_problem(
         )
 
 
-def _task_lists(tasks: list[WorkflowTask], path: str) -> Iterator[tuple[str, list[WorkflowTask]]]:
+def task_lists(tasks: list[WorkflowTask], path: str) -> Iterator[tuple[str, list[WorkflowTask]]]:
     """List every list of tasks in a definition, with its path."""
     yield path, tasks
     for at, task in enumerate(tasks):
@@ -279,66 +257,4 @@ def _task_lists(tasks: list[WorkflowTask], path: str) -> Iterator[tuple[str, lis
         }
         named = names.get("SWITCH" if task.type == "DECISION" else task.type, [])
         for name, inner in zip(named, children(task), strict=True):
-            yield from _task_lists(inner, f"{here}.{name}")
-
-
-def _order_doubts(tasks: list[WorkflowTask], path: str) -> Iterator[Problem]:
-    for at, task in enumerate(tasks):
-        before = tasks[at - 1].type if at else None
-        after = tasks[at + 1].type if at + 1 < len(tasks) else None
-        forks = {"FORK_JOIN", "FORK_JOIN_DYNAMIC"}
-        if task.type in forks and after not in {"JOIN", "EXCLUSIVE_JOIN"}:
-            text = f"fork {task.task_reference_name} is not followed by a JOIN; put one right behind it"
-            yield Problem(f"{path}[{at}]", text)
-        if task.type in {"JOIN", "EXCLUSIVE_JOIN"} and before not in forks:
-            text = f"join {task.task_reference_name} follows no fork; put it right behind one"
-            yield Problem(f"{path}[{at}]", text)
-
-
-def _task_doubts(task: WorkflowTask, known: Collection[str], context: Context) -> Iterator[str]:
-    ref = task.task_reference_name
-    for named in task.join_on:
-        if named not in known and "${" not in named:
-            yield f"join {ref} waits for {named}, but no task has this reference name"
-    params = task.sub_workflow_param
-    if params is not None and not params.name and params.workflow_definition is None:
-        yield f"sub-workflow {ref} names no workflow; give subWorkflowParam a name or a workflowDefinition"
-    if task.type == "SWITCH" and task.evaluator_type not in {*EVALUATORS, None}:
-        yield f"switch {ref} has the evaluatorType {task.evaluator_type}, which nothing evaluates"
-    language, source = _script(task)
-    if source and "${" not in source and language in SCRIPT_LANGUAGES:
-        problem = context.js_problem(source)
-        if problem is not None:
-            yield f"the script of {ref} cannot be read: {problem}"
-
-
-def _script(task: WorkflowTask) -> tuple[str, str]:
-    match task.type:
-        case "DO_WHILE":
-            return "javascript", task.loop_condition or ""
-        case "SWITCH" if task.evaluator_type == "graaljs":
-            return "graaljs", task.expression or ""
-        case "INLINE":
-            given = task.input_parameters
-            return str(given.get("evaluatorType") or "javascript"), str(given.get("expression") or "")
-        case _:
-            return "", ""
-
-
-def _unknown_input_references(task: WorkflowTask, known: Collection[str] | None) -> Iterator[str]:
-    for key, value in task.input_parameters.items():
-        yield from _unknown(key, value, known)
-
-
-def _unknown_output_references(
-    definition: WorkflowDef, known: Collection[str] | None
-) -> Iterator[tuple[str, str]]:
-    for key, value in definition.output_parameters.items():
-        yield from ((key, text) for text in _unknown(key, value, known))
-
-
-def _unknown(key: str, value: Any, known: Collection[str] | None) -> Iterator[str]:
-    if known is None or _deeper_than_allowed(value):
-        return
-    for ref in sorted(compile_template(value).refs - set(known)):
-        yield f"{key} reads {ref}, but no task has this reference name"
+            yield from task_lists(inner, f"{here}.{name}")

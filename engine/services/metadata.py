@@ -19,7 +19,8 @@ from engine.core.model import (
     decode_workflow_defs,
     encode,
 )
-from engine.core.validation import Problem, validate_task_def, validate_workflow_def, warnings
+from engine.core.validation import Problem, validate_task_def, validate_workflow_def
+from engine.core.warnings import Known, definition_warnings, names_in
 from engine.ports.stores import MetadataStore
 from engine.ports.system import Clock
 from engine.services.definitions import Definitions
@@ -75,8 +76,22 @@ class Metadata:
         """Warnings {path, message} of an acceptable definition. Raises InvalidRequestError."""
         definition = decode_workflow_def(body)
         self._check({"validateWorkflowDef.arg0": definition})
-        found = warnings(definition, js_problem=self._definitions.js_problem)
+        found = await self.warnings_of(definition)
         return [{"path": problem.path, "message": problem.message} for problem in found]
+
+    async def warnings_of(self, definition: WorkflowDef, *, path: str = "") -> list[Problem]:
+        """What can never run or looks wrong, names that nobody registered included."""
+        asked = names_in(definition)
+        tasks = [name for name in asked.tasks if await self._store.get_task_def(name) is not None]
+        workflows = [
+            (name, version)
+            for name, version in asked.workflows
+            if name == definition.name or await self._store.get_workflow_def(name, version) is not None
+        ]
+        known = Known(tasks=frozenset(tasks), workflows=frozenset(workflows))
+        return definition_warnings(
+            definition, path=path, js_problem=self._definitions.js_problem, known=known
+        )
 
     async def workflow_def(self, name: str, version: int | None = None) -> bytes:
         """Wire JSON. Raises NotFoundError."""

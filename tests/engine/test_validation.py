@@ -10,9 +10,9 @@ from engine.core.validation import (
     validate_start,
     validate_task_def,
     validate_workflow_def,
-    warnings,
 )
 from engine.core.values import DEPTH_MAX
+from engine.core.warnings import definition_warnings
 
 
 def task(ref: str, type: str = "SIMPLE", **more: Any) -> dict[str, Any]:
@@ -32,8 +32,9 @@ def messages(definition: WorkflowDef, **more: Any) -> list[str]:
 
 
 def switch(ref: str, **more: Any) -> dict[str, Any]:
-    given = {"evaluatorType": "value-param", "expression": "x", "decisionCases": {"a": [task(f"{ref}_a")]}}
-    return task(ref, "SWITCH", **given | more)
+    cases = {"a": [task(f"{ref}_a")]}
+    given = {"evaluatorType": "value-param", "expression": "x", "decisionCases": cases}
+    return task(ref, "SWITCH", **{"inputParameters": {"x": 1}, **given, **more})
 
 
 JOIN = task("j", "JOIN")
@@ -361,7 +362,7 @@ def test_start_requests() -> None:
 
 
 def doubts(definition: WorkflowDef) -> list[tuple[str, str]]:
-    return [(p.path, p.message) for p in warnings(definition, js_problem=js_problem)]
+    return [(p.path, p.message) for p in definition_warnings(definition, js_problem=js_problem)]
 
 
 @pytest.mark.parametrize(
@@ -389,12 +390,12 @@ def doubts(definition: WorkflowDef) -> list[tuple[str, str]]:
             "o reads zz, but no task has this reference name",
         ),
         (
-            workflow(task("l", "DO_WHILE", loopCondition="", loopOver=[task("e", "EVENT")])),
+            workflow(task("l", "DO_WHILE", loopCondition="$.l.iteration < 2", loopOver=[task("e", "EVENT")])),
             "tasks[0].loopOver[0]",
             "sink field is required for taskType: EVENT taskName: e",
         ),
         (
-            workflow(task("l", "DO_WHILE", loopCondition="(", loopOver=[task("a")])),
+            workflow(task("l", "DO_WHILE", loopCondition="($.l.iteration", loopOver=[task("a")])),
             "tasks[0]",
             "the script of l cannot be read: unbalanced",
         ),

@@ -103,4 +103,5 @@ def test_readiness_goes_first(serve: Serve) -> None:
         server.process.send_signal(signal.SIGTERM)
         eventually(lambda: client.get("/readyz").status_code == 503, "not ready")
         assert client.get("/healthz").status_code == 200
-    assert server.process.wait(BOUND_S) == 0
+    server.process.communicate(timeout=BOUND_S)
+    assert server.process.returncode == 0

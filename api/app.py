@@ -36,6 +36,22 @@ Lifespan = Callable[[], AbstractAsyncContextManager[None]]
 
 PRODUCT_PREFIXES = ("/api/v1", "/media")
 
+CONDUCTOR_ROUTERS = (
+    ops.router,
+    sync_runs.router,  # before the routes whose path arguments would take theirs
+    searches.router,
+    running.router,
+    tasks.router,
+    bulk.router,
+    workflows.router,
+    documents.router,
+    metadata.router,
+    admin.router,
+    scheduler.router,
+    events.router,
+)
+"""Everything below /api but the hot routes and the product, in the order in which paths are tried."""
+
 REQUEST_ID_CHARS_MAX = 128
 """Longer ids are not ours to carry into every log line."""
 
@@ -147,21 +163,7 @@ def create_app(
     app.state.shipped_workflows = shipped_workflows
     app.state.storage_writable = storage_writable
     app.state.retiring = False
-    for router in (
-        *routers,
-        ops.router,
-        sync_runs.router,  # before the routes whose path arguments would take theirs
-        searches.router,
-        running.router,
-        tasks.router,
-        bulk.router,
-        workflows.router,
-        documents.router,
-        metadata.router,
-        admin.router,
-        scheduler.router,
-        events.router,
-    ):
+    for router in (*routers, *CONDUCTOR_ROUTERS):
         app.include_router(router)
     install(app, product_prefixes=product_prefixes, product=exception_handlers or {})
     app.openapi = _cached(lambda: openapi.document(app, product_prefixes))  # type: ignore[method-assign]  # FastAPI's documented way to extend the description

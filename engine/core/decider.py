@@ -17,26 +17,21 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
+from engine.core import child_events, interventions, operations, schemas, slots
 from engine.core import events as ev
-from engine.core import interventions, operations, slots
 from engine.core.errors import ConflictError, InvariantError, NotFoundError, RefusedError
+from engine.core.events import Applied as Applied  # noqa: PLC0414 - whoever decides imports it from here
 from engine.core.facts import View
-from engine.core.flow import advance, end_workflow, ended, rearm, run_rearmed, with_lease
+from engine.core.flow import advance, end_workflow, ended, rearm, run_rearmed, settle, with_lease
 from engine.core.graph import QUEUED_SYSTEM_TYPES, SYSTEM_TYPES, Graph
+from engine.core.history import history_row
 from engine.core.mapping import want
 from engine.core.model import TimeoutPolicy, WorkflowTimeoutPolicy
-from engine.core.records import REASON_CHARS_MAX, Delta, Header, HistoryRow, QueueEntry, Task
+from engine.core.records import REASON_CHARS_MAX, Delta, Header, QueueEntry, Task
 from engine.core.statuses import WORKFLOW_OPEN, TaskStatus, WorkflowStatus
 from engine.core.step import TOP, EndWorkflow, Place, Step, Wanted, unset
 from engine.core.tasks import calls, inbox
 from engine.core.timeouts import expired, queue_entry, queue_name
-
-
-class Applied(Struct, kw_only=True, frozen=True):
-    """An accepted event. `changed` is false when it was late or a repeat; `task` is the task it was about."""
-
-    changed: bool
-    task: Task | None = None
 
 
 class Decision(Struct, kw_only=True):
@@ -73,7 +68,7 @@ def decide(view: View, stamped: Sequence[ev.Stamped]) -> Decision:
             outcomes.append(refusal)
             continue
         if outcome.changed:
-            step.history.append(_history(step.header, item))
+            step.history.append(history_row(step, item))
         outcomes.append(outcome)
     delta = step.delta()
     if delta is not None:
@@ -106,23 +101,6 @@ def _apply(step: Step, event: ev.Event) -> Applied:
         end_workflow(step, end)
         task_id = getattr(event, "task_id", None)
         return Applied(changed=True, task=step.known(task_id) if isinstance(task_id, str) else None)
-
-
-def _history(header: Header, item: ev.Stamped) -> HistoryRow:
-    """The event without a reported output: the task's row has that."""
-    event = item.event
-    if isinstance(event, ev.TaskReported):
-        event = replace(event, output=None)
-    task_id = getattr(event, "task_id", None)
-    payload = {"seed": item.stamp.seed, "event": event}
-    return HistoryRow(
-        event_id=item.stamp.event_id,
-        workflow_id=header.workflow_id,
-        task_id=task_id,
-        type=type(event).__name__,
-        at_ms=item.stamp.now_ms,
-        payload=Raw(msgspec.json.encode(payload)),
-    )
 
 
 # ------------------------------------------------------------------------------------------------ start
@@ -201,6 +179,8 @@ def _reported(step: Step, event: ev.TaskReported) -> Applied:
     if event.merge and event.output is not None:
         output = Raw(msgspec.json.encode({**step.document(task.output), **msgspec.json.decode(event.output)}))
     reason = event.reason if event.reason is None else event.reason[:REASON_CHARS_MAX]
+    if status is TaskStatus.COMPLETED and (misfit := schemas.output_problem(step, task, output)) is not None:
+        status, reason = TaskStatus.FAILED_WITH_TERMINAL_ERROR, misfit[:REASON_CHARS_MAX]
     fields: dict[str, Any] = {"reason_for_incompletion": unset(reason)}
     if not event.merge:
         fields["callback_after_seconds"] = event.callback_after_seconds
@@ -220,14 +200,6 @@ def _reported(step: Step, event: ev.TaskReported) -> Applied:
     step.unqueue(task)
     settle(step, task)
     return Applied(changed=True, task=step.task(task.id))
-
-
-def settle(step: Step, task: Task) -> None:
-    """Go on behind a task that ended; a paused workflow remembers it for its resume."""
-    if step.header.status is WorkflowStatus.PAUSED:
-        step.header.unprocessed.append(task.id)
-    else:
-        advance(step, ended(step, task))
 
 
 def put_back(step: Step, task: Task, entry: QueueEntry | None, *, due_ms: int) -> None:
@@ -296,40 +268,6 @@ def _workflow_timeout(step: Step) -> Applied:
         f"Timeout configured as {definition.timeout_seconds} seconds. "
         "Timeout policy configured to TIME_OUT_WF",
     )
-
-
-# ------------------------------------------------------------------------------------------------ children
-_CHILD_END = {
-    WorkflowStatus.COMPLETED: TaskStatus.COMPLETED,
-    WorkflowStatus.FAILED: TaskStatus.FAILED,
-    WorkflowStatus.TIMED_OUT: TaskStatus.TIMED_OUT,
-    WorkflowStatus.TERMINATED: TaskStatus.CANCELED,
-}
-
-
-def _child_ended(step: Step, event: ev.ChildEnded) -> Applied:
-    task = step.known(event.task_id)
-    if task is None or not task.open or step.header.status not in WORKFLOW_OPEN:
-        return Applied(changed=False, task=task)
-    if task.state.sub_workflow_id != event.child_id:
-        return Applied(changed=False, task=task)  # a child of an earlier attempt
-    status = _CHILD_END[event.status]
-    output = {"subWorkflowId": event.child_id, **msgspec.json.decode(event.output)}
-    failed = f"Sub workflow {event.name} failure reason: {event.reason}"
-    reason = unset(None if status is TaskStatus.COMPLETED else failed[:REASON_CHARS_MAX])
-    task = step.move(task, status, output=Raw(msgspec.json.encode(output)), reason_for_incompletion=reason)
-    step.unqueue(task)
-    settle(step, task)
-    return Applied(changed=True, task=task)
-
-
-def _child_failed(step: Step, event: ev.ChildFailed) -> Applied:
-    task = step.known(event.task_id)
-    if task is None or not task.open or step.header.status not in WORKFLOW_OPEN:
-        return Applied(changed=False, task=task)
-    task = step.move(task, TaskStatus.FAILED, reason=event.reason)
-    settle(step, task)
-    return Applied(changed=True, task=task)
 
 
 # ------------------------------------------------------------------------------------ the workflow as a whole
@@ -465,8 +403,10 @@ _HANDLERS: dict[type, Callable[[Step, Any], Applied]] = {
     ev.TaskReported: _reported,
     ev.DeadlinePassed: _deadline,
     ev.TimerFired: _timer,
-    ev.ChildEnded: _child_ended,
-    ev.ChildFailed: _child_failed,
+    ev.ChildEnded: child_events.ended,
+    ev.ChildFailed: child_events.failed,
+    ev.ChildAttached: child_events.attached,
+    ev.WaiterAdded: child_events.waiter_added,
     ev.ChildRevived: _child_revived,
     ev.Pause: _pause,
     ev.Resume: _resume,

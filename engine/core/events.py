@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Raw, Struct
 
 from engine.core.facts import Stamp
-from engine.core.records import EMPTY_OBJECT, QueueEntry
+from engine.core.records import EMPTY_OBJECT, QueueEntry, Task
 from engine.core.statuses import TaskStatus, WorkflowStatus
 
 
@@ -82,6 +82,20 @@ class ChildFailed(Struct, kw_only=True, tag=True, omit_defaults=True):
 
     task_id: str
     reason: str
+
+
+class ChildAttached(Struct, kw_only=True, tag=True, omit_defaults=True):
+    """The task waits for an execution that has its idempotency key, and not for one of its own."""
+
+    task_id: str
+    child_id: str
+
+
+class WaiterAdded(Struct, kw_only=True, tag=True, omit_defaults=True):
+    """A task of another workflow waits for this one's end; see ChildAttached."""
+
+    workflow_id: str
+    task_id: str
 
 
 class ChildRevived(Struct, kw_only=True, tag=True, omit_defaults=True):
@@ -173,6 +187,8 @@ Event = (
     | ChildEnded
     | ChildFailed
     | ChildRevived
+    | ChildAttached
+    | WaiterAdded
     | Pause
     | Resume
     | Terminate
@@ -187,6 +203,13 @@ Event = (
     | SlotFreed
     | Continue
 )
+
+
+class Applied(Struct, kw_only=True, frozen=True):
+    """An accepted event. `changed` is false when it was late or a repeat; `task` is the task it was about."""
+
+    changed: bool
+    task: Task | None = None
 
 
 class Stamped(Struct, kw_only=True):

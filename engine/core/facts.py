@@ -79,6 +79,13 @@ class EnvironmentFact(Struct, frozen=True):
     name: str
 
 
+class SchemaFact(Struct, frozen=True):
+    """The JSON text of a registered schema."""
+
+    name: str
+    version: int
+
+
 Fact = (
     TaskFact
     | LatestFact
@@ -92,6 +99,7 @@ Fact = (
     | TaskDefFact
     | DomainsFact
     | EnvironmentFact
+    | SchemaFact
 )
 
 
@@ -141,6 +149,7 @@ class View:
         self.domains: dict[str, Mapping[str, int]] = {}
         self.environment: Mapping[str, str] = {}
         self.stored_environment: dict[str, str | None] = {}
+        self.schemas: dict[SchemaFact, str | None] = {}
         self._decoded: dict[int, tuple[Raw, Any]] = {}
 
     def decoded(self, raw: Raw) -> Any:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
-from engine.core import retry
+from engine.core import retry, schemas
 from engine.core.errors import InvariantError
 from engine.core.facts import DefinitionFact, Fact, FactsMissingError
 from engine.core.graph import QUEUED_SYSTEM_TYPES, in_queue
@@ -105,7 +105,11 @@ def _run(step: Step, task: Task) -> list[Wanted]:
         return []
     kind = TASK_TYPES.get(task.head.task_type)
     if kind is None:
-        return []
+        misfit = schemas.input_problem(step, current)
+        if misfit is None:
+            return []
+        step.unqueue(current)
+        return ended(step, step.move(current, TaskStatus.FAILED_WITH_TERMINAL_ERROR, reason=misfit))
     ended_task = kind.run(step, current)
     if ended_task is not None:
         return ended(step, ended_task)
@@ -310,6 +314,13 @@ def _complete(step: Step) -> None:
         failed.append(f"Task {task.id} failed with status: {task.status} and reason: '{text}'")
     if failed:
         raise EndWorkflow(WorkflowStatus.FAILED, ". ".join(failed))
+    definition = step.graph.definition
+    if definition.enforce_schema and definition.output_schema is not None:
+        output = _output(step)
+        misfit = schemas.problem(step, schemas.enforced(definition.output_schema), output)
+        if misfit is not None:
+            reason = f"The output does not fit the workflow's schema: {misfit}"
+            raise EndWorkflow(WorkflowStatus.FAILED, reason, output=output)
     raise EndWorkflow(WorkflowStatus.COMPLETED, None)
 
 

@@ -22,6 +22,8 @@ class StartChild(Struct, kw_only=True):
     correlation_id: str | None = None
     task_to_domain: dict[str, str] = {}
     priority: int = 0
+    idempotency_key: str | None = None
+    idempotency_strategy: str | None = None
 
 
 class StartWorkflowBody(Struct, kw_only=True):
@@ -36,6 +38,8 @@ class StartWorkflowBody(Struct, kw_only=True):
     priority: int = 0
     created_by: str | None = None
     idempotency_key: str | None = None
+    idempotency_strategy: str | None = None
+    report_to: tuple[str, str] | None = None
 
 
 class ChildEndedBody(Struct, kw_only=True):

@@ -215,7 +215,7 @@ Body = bytes | bytearray | memoryview | str | Mapping[str, Any]
 def decode_workflow_def(data: Body) -> WorkflowDef:
     """Read one definition from JSON text or an already parsed object.
 
-    Unknown fields are ignored; an explicit null becomes the field's default (zero where Java has a primitive).
+    Unknown fields are ignored; a null becomes the field's default (zero where Java has a primitive).
 
     Raises:
         MalformedBodyError: not JSON, not an object, or a field of the wrong type.

@@ -168,6 +168,9 @@ class Header(Struct, kw_only=True):
     correlation_id: str | None = None
     parent_workflow_id: str | None = None
     parent_task_id: str | None = None
+    waiters: list[
+        tuple[str, str]
+    ] = []  # workflow and task of others that wait for the end, by idempotency key
     reason: str | None = None
     event: str | None = None
     idempotency_key: str | None = None

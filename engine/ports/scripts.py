@@ -11,9 +11,11 @@ class ScriptCall(Struct, frozen=True, kw_only=True):
     """One evaluation.
 
     Attributes:
-        language: `javascript` or `graaljs` (the same language under two names), or `jq`.
-        source: the value of its last expression is the result; a jq program's is the list of its results.
-        bindings: a JSON object; the script sees a copy of it as `$`, a jq program as its input.
+        language: `javascript` or `graaljs` (the same language under two names), `jq`, or `json-schema`.
+        source: the value of its last expression is the result; a jq program's is the list of its results. A
+            schema's is the list of problems, each `[path, what]`.
+        bindings: a JSON object; the script sees a copy of it as `$`, a jq program as its input. A schema
+            checks it.
     """
 
     language: str

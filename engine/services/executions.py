@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -26,6 +27,7 @@ from engine.services.mailboxes import Mailboxes
 from engine.services.metadata import INVALID
 from engine.services.queues import Queues
 from engine.services.reading import Reading
+from engine.services.schema_checks import SchemaChecks
 
 LOG_LINES_PER_UPDATE_MAX = 10
 """Log lines of one task update that are kept (upstream: taskExecLogSizeLimit)."""
@@ -102,10 +104,12 @@ class Executions(Reading):
         clock: Clock,
         chance: Chance,
         keyed: KeyedStarts,
+        schemas: SchemaChecks,
         key_strategy: Strategy | None = None,
     ) -> None:
         super().__init__(store, definitions)
         self._keyed = keyed
+        self._schemas = schemas
         self._key_strategy = key_strategy
         self._mailboxes = mailboxes
         self._committer = committer
@@ -113,6 +117,11 @@ class Executions(Reading):
         self._feed = feed
         self._clock = clock
         self._chance = chance
+        self._slot_freed: Callable[[str], None] = lambda _: None
+
+    def on_slot_freed(self, hook: Callable[[str], None]) -> None:
+        """Call `hook` with the rate limit key of an execution that was removed."""
+        self._slot_freed = hook
 
     # ------------------------------------------------------------------------------------ start
     async def start(
@@ -149,6 +158,7 @@ class Executions(Reading):
             created_by=request.created_by,
             idempotency_key=request.idempotency_key,
         )
+        await self._schemas.check_start(graph, start.input)
         strategy = strategy_of(request.idempotency_strategy) or self._key_strategy
         if request.idempotency_key and strategy is not None:
             found, _ = await self._keyed.start(graph, start, key=request.idempotency_key, strategy=strategy)
@@ -383,6 +393,8 @@ class Executions(Reading):
         if archive and header.status in WORKFLOW_OPEN:
             raise InvalidRequestError(f"Cannot archive workflow: {workflow_id} with status: {header.status}")
         await self._delete(stored)
+        if header.rate_limit_key is not None:
+            self._slot_freed(header.rate_limit_key)
         self._mailboxes.forget(workflow_id)
 
     async def _delete(self, stored: StoredWorkflow) -> None:

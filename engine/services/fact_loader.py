@@ -10,6 +10,7 @@ from engine.core.records import Task
 from engine.ports.scripts import ScriptCall, ScriptRunner
 from engine.ports.stores import ExecutionStore
 from engine.services.definitions import Definitions
+from engine.services.schema_checks import SchemaChecks
 from engine.services.secrets import Environment
 
 
@@ -20,7 +21,9 @@ class FactLoader:
         definitions: Definitions,
         scripts: ScriptRunner,
         environment: Environment | None = None,
+        schemas: SchemaChecks | None = None,
     ) -> None:
+        self._schemas = schemas
         self._store = store
         self._environment = environment
         self._definitions = definitions
@@ -115,6 +118,9 @@ class FactLoader:
             case f.EnvironmentFact(name):
                 found = None if self._environment is None else await self._environment.value(name)
                 view.stored_environment[name] = found
+            case f.SchemaFact(name, version):
+                known = None if self._schemas is None else await self._schemas.registered(name, version)
+                view.schemas[fact] = known
             case _:
                 pass
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Awaitable, Callable
 
 import msgspec
 from msgspec import Struct
@@ -38,11 +39,28 @@ class KeyedStarts:
         self._mailboxes = mailboxes
         self._clock = clock
 
-    async def start(self, graph: Graph, start: ev.Start, *, key: str, strategy: Strategy) -> tuple[str, bool]:
+    async def start(
+        self,
+        graph: Graph,
+        start: ev.Start,
+        *,
+        key: str,
+        strategy: Strategy,
+        before: Callable[[str], Awaitable[None]] | None = None,
+        owner_task_id: str | None = None,
+    ) -> tuple[str, bool]:
         """Start an execution unless its key is taken.
 
+        Args:
+            graph: what to start.
+            start: how; its idempotency key is `key`.
+            key: the caller's.
+            strategy: what to do when the key is taken.
+            before: told the id of an execution that is about to be started.
+            owner_task_id: the task that starts a child; one it has started already is its own.
+
         Returns:
-            the id, and whether this call started it.
+            the id, and whether this call (or an earlier one of the owner) started it.
 
         Raises:
             ConflictError: the key is taken and the strategy refuses that. InvalidRequestError: the key is too
@@ -56,8 +74,12 @@ class KeyedStarts:
         while True:
             generation, revision = await self._generation(name, key)
             workflow_id = keyed_id(name, key, generation)
-            applied = await self._mailboxes.create(workflow_id, graph, start)
-            if applied.changed:
+            if before is None or await self._store.load(workflow_id) is None:
+                if before is not None:
+                    await before(workflow_id)
+                if (await self._mailboxes.create(workflow_id, graph, start)).changed:
+                    return workflow_id, True
+            if owner_task_id is not None and await self._owned(workflow_id, owner_task_id):
                 return workflow_id, True
             if strategy is Strategy.RETURN_EXISTING:
                 return workflow_id, False
@@ -68,6 +90,10 @@ class KeyedStarts:
             if running or strategy is Strategy.FAIL:
                 raise used_already(name, key, workflow_id, running=running)
             await self._next(name, key, generation + 1, revision)
+
+    async def _owned(self, workflow_id: str, task_id: str) -> bool:
+        stored = await self._store.load(workflow_id)
+        return stored is not None and stored.header.parent_task_id == task_id
 
     async def _generation(self, name: str, key: str) -> tuple[int, int]:
         document = await self._documents.get(KIND, _document_name(name, key))

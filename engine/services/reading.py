@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -23,10 +23,18 @@ LIST_MAX = 5_000
 """Executions one list may hold."""
 
 
+Arrived = Callable[[str], Awaitable[bool]]
+
+
 class Reading:
     def __init__(self, store: ExecutionStore, definitions: Definitions) -> None:
         self._store = store
         self._definitions = definitions
+        self._arrived: Arrived = _never
+
+    def on_missing(self, arrived: Arrived) -> None:
+        """Ask `arrived(workflow_id)` before a workflow is said to be unknown: it may be about to start."""
+        self._arrived = arrived
 
     async def workflow(self, workflow_id: str, *, include_tasks: bool = True) -> bytes:
         """The wire's Workflow as JSON bytes. Raises NotFoundError."""
@@ -205,6 +213,8 @@ class Reading:
 
     async def _row(self, workflow_id: str) -> WorkflowRow:
         row = await self._store.row(workflow_id)
+        if row is None and await self._arrived(workflow_id):
+            row = await self._store.row(workflow_id)
         if row is None:
             raise NotFoundError(f"No such workflow found by id: {workflow_id}")
         return row
@@ -239,6 +249,10 @@ class Reading:
 
 def _shown(task: Task, graph: Graph, entry: QueueEntry | None, header: Header) -> bytes:
     return task_json(masked_task(task, graph), graph, entry=masked_entry(entry, graph), header=header)
+
+
+async def _never(_workflow_id: str) -> bool:
+    return False
 
 
 def _narrowed(query: SearchQuery, also: Sequence[Condition]) -> SearchQuery:

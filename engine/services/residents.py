@@ -142,6 +142,7 @@ def absorb(view: View, decision: Decision, row_version: int) -> None:
     view.task_defs.clear()
     view.domains.clear()
     view.stored_environment.clear()
+    view.schemas.clear()
     view.restart_graph = None
 
 

@@ -239,6 +239,8 @@ class World:
                 view.task_defs[name] = self.task_defs.get(name)
             case f.DomainsFact(task_type):
                 view.domains[task_type] = dict(self.domains.get(task_type, {}))
+            case f.SchemaFact():
+                view.schemas[fact] = None
             case f.EnvironmentFact(name):
                 view.stored_environment[name] = self.environment.get(name)
 

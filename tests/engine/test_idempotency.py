@@ -145,3 +145,107 @@ async def test_what_is_no_strategy_or_no_key_is_refused(farm: Farm) -> None:
         await _start(farm, "MAYBE")
     with pytest.raises(InvalidRequestError, match=f"at most {KEY_CHARS_MAX}"):
         await _start(farm, "FAIL", key="k" * (KEY_CHARS_MAX + 1))
+
+
+# ------------------------------------------------------------------------------------ tasks that start workflows
+async def _parent(farm: Farm, strategy: str) -> None:
+    kid = {"name": "child", "version": 1, "tasks": [task("k")], "outputParameters": {"v": "${k.output.v}"}}
+    await farm.engine.metadata.register_workflow(msgspec.json.encode(kid), overwrite=True)
+    parameters = {"name": "child", "version": 1, "idempotencyKey": "${workflow.input.key}"}
+    sub = task("s", "SUB_WORKFLOW", subWorkflowParam={**parameters, "idempotencyStrategy": strategy})
+    await farm.register(sub)
+
+
+async def _child_of(farm: Farm, workflow_id: str) -> dict[str, Any]:
+    [shown] = (await farm.workflow(workflow_id))["tasks"]
+    return dict(shown)
+
+
+async def test_two_parents_with_one_key_wait_for_one_child(farm: Farm) -> None:
+    """RETURN_EXISTING: both tasks get its output when it ends, and a third one at once."""
+    await _parent(farm, "RETURN_EXISTING")
+    parents = [await farm.start(key="k") for _ in range(2)]
+    await farm.settle()
+    [polled] = await farm.poll("k", count=5)
+    children = {(await _child_of(farm, parent))["subWorkflowId"] for parent in parents}
+    assert len(children) == 1
+
+    await farm.report(polled, v=7)
+    await farm.settle()
+    late = await farm.start(key="k")
+    await farm.settle()
+
+    for parent in [*parents, late]:
+        shown = await farm.workflow(parent)
+        assert (shown["status"], shown["tasks"][0]["outputData"]["v"]) == ("COMPLETED", 7)
+
+
+async def test_a_child_whose_key_is_taken_fails_its_task(farm: Farm) -> None:
+    """FAIL: the reason is the one of a start over HTTP, and the other parent's child goes on."""
+    await _parent(farm, "FAIL")
+    first = await farm.start(key="k")
+    await farm.settle()
+
+    second = await farm.start(key="k")
+    await farm.settle()
+
+    assert "idempotency key k is still running" in (await _child_of(farm, second))["reasonForIncompletion"]
+    await farm.report((await farm.poll("k"))[0])
+    await farm.settle()
+    assert (await farm.workflow(first))["status"] == "COMPLETED"
+
+
+async def test_a_cancelled_waiter_leaves_the_others_child_alone(farm: Farm) -> None:
+    """Only the parent that started a child ends it."""
+    await _parent(farm, "RETURN_EXISTING")
+    owner, waiter = [await farm.start(key="k") for _ in range(2)]
+    await farm.settle()
+    owners = [one for one in (owner, waiter) if await _owns(farm, one)]
+    [other] = {owner, waiter} - set(owners)
+
+    await farm.engine.executions.terminate(other, "enough")
+    await farm.settle()
+    await farm.report((await farm.poll("k"))[0])
+    await farm.settle()
+
+    assert (await farm.workflow(owners[0]))["status"] == "COMPLETED"
+
+
+async def _owns(farm: Farm, parent: str) -> bool:
+    child = await farm.workflow((await _child_of(farm, parent))["subWorkflowId"])
+    return bool(child["parentWorkflowId"] == parent)
+
+
+async def test_a_repeated_message_starts_no_second_child(farm: Farm) -> None:
+    """The child it started before is its own, whatever the strategy says."""
+    await _parent(farm, "FAIL")
+    workflow_id = await farm.start(key="k")
+    await farm.settle()
+    [message] = [
+        m for g in farm.store.groups for w in g for m in getattr(w, "outbox", []) if m.kind == "start_child"
+    ]
+
+    farm.engine.outbox.committed([message])
+    await farm.settle()
+
+    assert await farm.shown(workflow_id) == ["s IN_PROGRESS"]
+    assert len(await farm.poll("k", count=5)) == 1
+
+
+async def test_a_start_workflow_task_answers_with_the_execution_that_has_the_key(farm: Farm) -> None:
+    """It ends when that is known; a taken key fails it under FAIL."""
+    kid = {"name": "child", "version": 1, "tasks": [task("k")]}
+    await farm.engine.metadata.register_workflow(msgspec.json.encode(kid), overwrite=True)
+    request = {"name": "child", "version": 1, "input": {"x": 1}, "idempotencyKey": "k"}
+    given = {"startWorkflow": {**request, "idempotencyStrategy": "${workflow.input.strategy}"}}
+    await farm.register(task("s", "START_WORKFLOW", inputParameters=given))
+
+    shown = []
+    for strategy in ("FAIL", "RETURN_EXISTING", "FAIL"):
+        workflow_id = await farm.start(strategy=strategy)
+        await farm.settle()
+        shown.append(await _child_of(farm, workflow_id))
+
+    assert [one["status"] for one in shown] == ["COMPLETED", "COMPLETED", "FAILED"]
+    assert shown[0]["outputData"] == shown[1]["outputData"]
+    assert len(await farm.poll("k", count=5)) == 1

@@ -63,11 +63,14 @@ async def test_every_way_to_read_hides_it(farm: Farm) -> None:
     one: dict[str, Any] = msgspec.json.decode(await reads.task(polled["taskId"]))
     _, page = await reads.tasks_page(workflow_id)
     status = await reads.status(workflow_id, include_output=True, include_variables=True)
-    _, found = await reads.search(query="", free_text="*", sort="", start=0, size=10)
+    page_of: dict[str, Any] = {"query": "", "free_text": "*", "sort": "", "start": 0, "size": 10}
+    _, found = await reads.search(**page_of)
+    _, tasks = await reads.search_tasks(**page_of)
 
     assert (one["inputData"], one["outputData"]) == ({"all": HIDDEN}, {"pin": "***"})
     assert msgspec.json.decode(page[1])["inputData"] == {"all": HIDDEN}
     assert status["variables"] == {"all": HIDDEN}
+    assert {one["output"] for one in tasks if one["taskId"] == polled["taskId"]} == {"{pin=***}"}
     assert found[0]["input"] == "{card=***, who=n, list=[{pin=***}], pin=null}"
 
 

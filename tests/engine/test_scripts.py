@@ -164,7 +164,7 @@ async def test_a_cancelled_caller_leaves_no_answer_behind(runner: QuickJsRunner)
 async def test_a_process_ended_from_outside_is_replaced(runner: QuickJsRunner) -> None:
     """A child that was killed while idle costs nobody an answer."""
     assert (await runner.run(call("$.x"))).value == 1
-    [process] = runner._idle
+    [[process]] = runner._idle.values()
     os.kill(process.pid, signal.SIGKILL)
 
     assert (await runner.run(call("$.x + 1"))).value == 2

@@ -10,6 +10,7 @@ ENTRY_POINTS = {
     "media_workers.__main__": "`python -m media_workers`",
     "media_workers.procs.launch": "run as a script between fork and exec of every tool",
     "engine.adapters.scripts.quickjs_worker": "run as a child process by quickjs_runner",
+    "engine.adapters.scripts.schema_worker": "run as a child process by quickjs_runner",
     "engine.adapters.sql.migrations.env": "run by Alembic",
     "engine.adapters.sql.migrations.versions.*": "found by Alembic, one a schema version",
     "workflows": "data that the API reads as package resources",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ import msgspec
 from engine.adapters.scripts import quickjs_worker as worker
 from engine.ports.scripts import ScriptCall, ScriptResult
 
+SCHEMA_LANGUAGE = "json-schema"
+SCHEMA_PROGRAM = Path(__file__).with_name("schema_worker.py")
 PROCESSES_MAX = 4  # a few endless scripts must not keep the others waiting
 KILL_GRACE_MS = 500  # QuickJS stops itself at the limit, nearly always
 ANSWER_BYTES_MAX = 256 * 1024 * 1024
@@ -37,7 +40,7 @@ class QuickJsRunner:
         self._time_limit_ms = time_limit_ms
         self._kill_after_s = (time_limit_ms + kill_grace_ms) / 1000
         self._free = asyncio.Semaphore(processes_max)
-        self._idle: list[asyncio.subprocess.Process] = []
+        self._idle: dict[str, list[asyncio.subprocess.Process]] = {}  # by program
         self._busy: set[asyncio.subprocess.Process] = set()
         self._closed = False
 
@@ -50,14 +53,16 @@ class QuickJsRunner:
         async with self._free:
             # A child may have been ended from outside since it last answered; a script has no effects, so
             # it can simply be run again.
-            result = await self._attempt(request) or await self._attempt(request)
+            program = _program(call.language)
+            result = await self._attempt(program, request) or await self._attempt(program, request)
         return result or ScriptResult(error=_CLOSED if self._closed else _DIED)
 
-    async def _attempt(self, request: bytes) -> ScriptResult | None:
+    async def _attempt(self, program: str, request: bytes) -> ScriptResult | None:
         """Ask one child; None when it could not answer."""
         if self._closed:
             return None
-        process = self._idle.pop() if self._idle else await _start(self._time_limit_ms)
+        idle = self._idle.setdefault(program, [])
+        process = idle.pop() if idle else await _start(program, self._time_limit_ms)
         self._busy.add(process)
         in_step = False
         try:
@@ -74,7 +79,7 @@ class QuickJsRunner:
             # An unfinished exchange, also one whose caller was cancelled, leaves the child out of step.
             self._busy.discard(process)
             if in_step and not self._closed:
-                self._idle.append(process)
+                idle.append(process)
             else:
                 await asyncio.shield(_stop(process))
         return result
@@ -98,7 +103,7 @@ class QuickJsRunner:
         """One child for one program: nothing in this process could end it."""
         try:
             done = subprocess.run(
-                _command(self._time_limit_ms),
+                _command(_program(call.language), self._time_limit_ms),
                 input=_request(call),
                 stdout=subprocess.PIPE,
                 env={},
@@ -119,13 +124,13 @@ class QuickJsRunner:
     async def aclose(self) -> None:
         """Stop all children and wait for them to be gone."""
         self._closed = True
-        processes = [*self._idle, *self._busy]
+        processes = [*itertools.chain(*self._idle.values()), *self._busy]
         self._idle.clear()
         await asyncio.gather(*[_stop(process) for process in processes])
 
 
 def _refusal(call: ScriptCall) -> ScriptResult | None:
-    if call.language not in worker.LANGUAGES:
+    if call.language not in worker.LANGUAGES and call.language != SCHEMA_LANGUAGE:
         return ScriptResult(error=f"No evaluator registered for type: {call.language}")
     return None
 
@@ -139,13 +144,18 @@ def _request(call: ScriptCall) -> bytes:
     return worker.frame((call.language, call.source, msgspec.Raw(call.bindings)))
 
 
-def _command(time_limit_ms: int) -> list[str]:
-    return [sys.executable, str(Path(worker.__file__)), str(time_limit_ms)]
+def _program(language: str) -> str:
+    """Schemas have children of their own, so that scripts need not wait for the libraries of schemas."""
+    return str(SCHEMA_PROGRAM if language == SCHEMA_LANGUAGE else Path(worker.__file__))
 
 
-async def _start(time_limit_ms: int) -> asyncio.subprocess.Process:
+def _command(program: str, time_limit_ms: int) -> list[str]:
+    return [sys.executable, program, str(time_limit_ms)]
+
+
+async def _start(program: str, time_limit_ms: int) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        *_command(time_limit_ms),
+        *_command(program, time_limit_ms),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         env={},  # a server's environment holds its secrets, and jq can read it

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
 from engine.core.facts import DefinitionFact, FactsMissingError
 from engine.core.mapping import Mapper, Source, new_task
@@ -34,6 +35,7 @@ class StartRequestInput(msgspec.Struct, kw_only=True, rename="camel"):
     priority: int | None = None
     created_by: str | None = None
     idempotency_key: str | None = None
+    idempotency_strategy: str | None = None
 
 
 class StartWorkflow:
@@ -65,7 +67,13 @@ class StartWorkflow:
             priority=request.priority or 0,
             created_by=request.created_by,
             idempotency_key=request.idempotency_key,
+            idempotency_strategy=request.idempotency_strategy,
         )
+        if request.idempotency_key and request.idempotency_strategy:
+            # Which execution has the key is found out at delivery; the task waits for that.
+            body = replace(body, report_to=(header.workflow_id, task.id))
+            step.send("start_workflow", workflow_id, msgspec.structs.asdict(body))
+            return None
         step.send("start_workflow", workflow_id, msgspec.structs.asdict(body))
         output = Raw(msgspec.json.encode({"workflowId": workflow_id}))
         return step.move(task, TaskStatus.COMPLETED, output=output)

@@ -16,6 +16,7 @@ from engine.core.records import Task
 from engine.core.scope import StepScope
 from engine.core.statuses import TaskStatus, WorkflowStatus
 from engine.core.step import EndWorkflow, Step
+from engine.core.values import to_text
 
 
 class SubWorkflow:
@@ -69,7 +70,7 @@ def launch(step: Step, task: Task, *, again: bool = False) -> Task:
     inline = given.get("subWorkflowDefinition")
     if inline is not None:
         workflow_input = {**workflow_input, "_systemMetadata": {"dynamic": True}}
-    priority = given.get("priority")
+    priority, key = given.get("priority"), given.get("idempotencyKey")
     body = {
         "name": given["subWorkflowName"],
         "version": given["subWorkflowVersion"],
@@ -80,6 +81,8 @@ def launch(step: Step, task: Task, *, again: bool = False) -> Task:
         "priority": priority if isinstance(priority, int) else 0,
         "parent_workflow_id": step.header.workflow_id,
         "parent_task_id": task.id,
+        "idempotency_key": None if key is None else to_text(key),
+        "idempotency_strategy": given.get("idempotencyStrategy"),
     }
     step.send("start_child", child_id, body)
     return step.move(

@@ -1,4 +1,4 @@
-"""JSON Schemas of inputs and outputs: where they come from, and what a start with a bad input is told."""
+"""Schemas held against inputs: where their text comes from, and what a start with a bad input is told."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from engine.core.model import SchemaDef, decode
 from engine.core.schemas import SCHEMA_LANGUAGE, enforced, problems_of
 from engine.ports.documents import DocumentStore
 from engine.ports.scripts import ScriptCall, ScriptRunner
-
-KIND = "schema"
-"""Documents named `name:version`, each a SchemaDef."""
+from engine.services.schema_registry import KIND, schema_name
 
 
-class Schemas:
+class SchemaChecks:
     def __init__(self, documents: DocumentStore, scripts: ScriptRunner) -> None:
         self._documents = documents
         self._scripts = scripts
@@ -44,15 +42,13 @@ class Schemas:
             text = await self.registered(schema.name, schema.version)
         if text is None:
             return  # a name that nobody registered; upstream starts such a workflow, too
-        result = await self._scripts.run(
-            ScriptCall(language=SCHEMA_LANGUAGE, source=text, bindings=bytes(given))
+        call = ScriptCall(language=SCHEMA_LANGUAGE, source=text, bindings=bytes(given))
+        result = await self._scripts.run(call)
+        problems = tuple(
+            (f"startWorkflow.arg0.input{path.removeprefix('$')}", what, None)
+            for path, what in problems_of(result.value, result.error)
         )
-        problems = problems_of(result.value, result.error)
         if problems:
-            shown = tuple((f"startWorkflow.arg0.input{path.removeprefix('$')}", what, None) for path, what in problems)
-            raise InvalidRequestError(f"The input of workflow {definition.name} does not fit its schema.", shown)
-
-
-def schema_name(name: str, version: int) -> str:
-    """The document's name of a registered schema."""
-    return f"{name}:{version}"
+            raise InvalidRequestError(
+                f"The input of workflow {definition.name} does not fit its schema.", problems
+            )

@@ -42,7 +42,6 @@ from engine.services.fact_loader import FactLoader
 from engine.services.feed import Change, Feed
 from engine.services.idempotency import KeyedStarts
 from engine.services.mailboxes import Mailboxes
-from engine.services.message_starts import MessageStarts
 from engine.services.metadata import Metadata
 from engine.services.news import Correspondent
 from engine.services.options import Options
@@ -50,14 +49,13 @@ from engine.services.outbox import Outbox
 from engine.services.queue_updates import QueueUpdates
 from engine.services.queues import Queues
 from engine.services.scheduler import Scheduler
-from engine.services.schema_checks import SchemaChecks
 from engine.services.schema_registry import SchemaRegistry
 from engine.services.secrets import Environment, Secrets
 from engine.services.slots import Slots
 from engine.services.sync_runs import SyncRuns
 from engine.services.system_tasks import SystemTasks
-from engine.services.tags import Tags
 from engine.services.task_limits import CurrentLimits
+from engine.services.tags import Tags
 from engine.services.timers import Timers
 from engine.services.workflow_tests import WorkflowTests
 from engine.settings import EngineSettings
@@ -116,20 +114,16 @@ class Engine:
         self.definitions.on_forget(limits.forget)
         self.queues = Queues(store, self.definitions, delivery, clock, limits)
         self.committer = Committer(store, self.queues)
-        schema_checks = SchemaChecks(documents, scripts)
-        loader = FactLoader(store, self.definitions, scripts, self.environment, schema_checks)
+        loader = FactLoader(store, self.definitions, scripts, self.environment)
         self.mailboxes = Mailboxes(loader, self.committer, clock, chance)
-        self.keyed = KeyedStarts(store, documents, mailboxes=self.mailboxes, clock=clock)
-        starts = MessageStarts(
-            store, self.definitions, mailboxes=self.mailboxes, keyed=self.keyed, schemas=schema_checks
-        )
-        self.outbox = Outbox(store, self.committer, self.mailboxes, starts)
+        self.outbox = Outbox(store, self.committer, self.mailboxes, self.definitions)
         self.slots = Slots(store, self.definitions, self.mailboxes)
         self.definitions.on_forget(self.slots.look_at_all)
         self.timers = Timers(
             store, self.mailboxes, clock, lambda task_id: self.queues.extend(task_id, None), self.notifier
         )
         self.queues.wire_up(self.committer, self.mailboxes.graph_of, self.timers.note)
+        self.keyed = KeyedStarts(store, documents, mailboxes=self.mailboxes, clock=clock)
         self.executions = Executions(
             store,
             self.definitions,
@@ -140,7 +134,6 @@ class Engine:
             clock=clock,
             chance=chance,
             keyed=self.keyed,
-            schemas=schema_checks,
             key_strategy=options.key_strategy,
         )
         self.executions.on_missing(self.outbox.arrived)
@@ -153,7 +146,6 @@ class Engine:
             callers=callers or {},
             worker_id="server",
         )
-        self.executions.on_slot_freed(self.slots.look)
         self.sync_runs = SyncRuns(store, self.executions, self.feed)
         self.workflow_tests = WorkflowTests(store, self.executions, self.feed, clock=clock, chance=chance)
         self.mailboxes.on_commit(self._committed)

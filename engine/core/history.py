@@ -26,13 +26,14 @@ class Kept(Struct, kw_only=True, omit_defaults=True):
 
     Attributes:
         outputs: by task id, of ended tasks that it removed or opened again.
-        variables, failed_refs, failed_names: of the workflow that it began anew.
+        variables, failed_refs, failed_names, create_ms: of the workflow that it began anew.
     """
 
     outputs: dict[str, Raw] = {}
     variables: dict[str, Any] = {}
     failed_refs: list[str] = []
     failed_names: list[str] = []
+    create_ms: int = 0
 
 
 class Recorded(Struct, kw_only=True, omit_defaults=True):
@@ -41,6 +42,21 @@ class Recorded(Struct, kw_only=True, omit_defaults=True):
     seed: int
     event: ev.Event
     kept: Kept | None = None
+
+
+def read_row(row: HistoryRow) -> Recorded:
+    """The payload of a row. What a worker said of its progress meant nothing to the decision and is left out.
+
+    Raises:
+        msgspec.MsgspecError: it is none.
+    """
+    payload = bytes(row.payload)
+    if b'"progress"' in payload:
+        document = msgspec.json.decode(payload)
+        lease = ((document.get("event") or {}).get("entry") or {}).get("lease") or {}
+        lease.pop("progress", None)
+        payload = msgspec.json.encode(document)
+    return msgspec.json.decode(payload, type=Recorded)
 
 
 def begins_anew(event: ev.Event) -> bool:
@@ -72,7 +88,10 @@ def _kept(step: Step, event: ev.Event) -> Kept | None:
         if before is None:
             return None
         return Kept(
-            variables=before.variables, failed_refs=before.failed_refs, failed_names=before.failed_names
+            variables=before.variables,
+            failed_refs=before.failed_refs,
+            failed_names=before.failed_names,
+            create_ms=before.create_ms,
         )
     known = step.view.tasks
     lost: dict[str, Task] = {task_id: known[task_id] for task_id in step.removed if task_id in known}

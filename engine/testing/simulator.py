@@ -272,6 +272,7 @@ class Simulation:
                 self.audit.fail(f"no end after {QUIET_S_MAX} quiet seconds:\n  {left}")
         if self.audit.failure is None:
             await self.audit.check_families()
+            await self.audit.check_histories(SimulatedScripts())
 
     async def _now_and_then(
         self, every_s: float, happen: Callable[[Server], Coroutine[Any, Any, None]]

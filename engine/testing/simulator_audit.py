@@ -10,10 +10,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from engine.core.errors import OutcomeUnknownError, StoreError, VersionConflictError
+from engine.core.errors import EngineError, OutcomeUnknownError, StoreError, VersionConflictError
 from engine.core.records import Delta, Header, QueueEntry, Task, Timer
 from engine.core.statuses import WORKFLOW_OPEN, TaskStatus, WorkflowStatus
+from engine.ports.scripts import ScriptRunner
 from engine.ports.stores import ExecutionStore, Write, WriteResult
+from engine.services.replay import record, replay
 from engine.testing.invariants import (
     REVIVING_EVENTS,
     check_execution,
@@ -199,6 +201,18 @@ class Audit:
         left += [f"queue {name}: {count}" for name, count in (await self.store.queue_detail()).items()]
         left += [f"timer {one.key}" for one in await self.store.due_timers(FOR_EVER_MS, 100)]
         return left
+
+    async def check_histories(self, scripts: ScriptRunner) -> None:
+        """Every history, decided again, leads to what the store has."""
+        for workflow_id in self._status:
+            try:
+                replayed = await replay(await record(self.store, workflow_id, environment={}), scripts)
+            except EngineError as error:
+                self.fail(f"the history of {self.name(workflow_id)} cannot be replayed: {error}")
+                return
+            if replayed.divergence is not None:
+                self.fail(f"the replay of {self.name(workflow_id)} leaves its history: {replayed.divergence}")
+                return
 
     async def check_families(self) -> None:
         """What parents and children say of each other agrees, where no operation came between."""

@@ -158,7 +158,7 @@ class Engine:
         self.events = EventBus(
             documents,
             self.event_handlers,
-            EventActions(store, self.executions, self.mailboxes, environment),
+            EventActions(store, self.executions, self.mailboxes, self.environment),
             scripts=scripts,
             clock=clock,
             brokers=brokers,

@@ -188,11 +188,17 @@ def expand(value: Any, depth: int = 0) -> Any:
 
 # ------------------------------------------------------------------------------------ actions
 class CompiledAction(Struct, kw_only=True, frozen=True):
-    """An action with its expressions parsed: `template` is over the members that may hold some."""
+    """An action with its expressions parsed.
+
+    Attributes:
+        template: over the members that may hold expressions.
+        reads_environment: some of them name `workflow.env.X`.
+    """
 
     kind: ActionKind
     expand: bool
     template: Template
+    reads_environment: bool
     workflow_name: str = ""
     workflow_version: int | None = None
     append_array: bool = False
@@ -222,21 +228,12 @@ def compile_handler(handler: EventHandler) -> CompiledHandler:
 
 def _compile(action: EventAction) -> CompiledAction:
     given = getattr(action, action.action)
+    template: dict[str, Any]
     if isinstance(given, StartWorkflowAction):
-        template: dict[str, Any] = {
-            "input": given.input or {},
-            "taskToDomain": given.task_to_domain or "${taskToDomain}",
-        }
+        template = {"input": given.input or {}, "taskToDomain": given.task_to_domain or "${taskToDomain}"}
         if given.correlation_id is not UNSET:
             template["correlationId"] = given.correlation_id
-        return CompiledAction(
-            kind=action.action,
-            expand=action.expandInlineJSON,
-            template=_over_payload(template),
-            workflow_name=given.name or "",
-            workflow_version=given.version or None,
-        )
-    if isinstance(given, TaskAction):
+    elif isinstance(given, TaskAction):
         template = {
             "workflowId": given.workflow_id or None,
             "taskId": given.task_id or None,
@@ -246,15 +243,19 @@ def _compile(action: EventAction) -> CompiledAction:
         }
     else:
         template = {} if given is UNSET else _without_nulls(msgspec.to_builtins(given), 0)
-    append = isinstance(given, UpdateVariablesAction) and given.append_array is True
+    starts = given if isinstance(given, StartWorkflowAction) else StartWorkflowAction()
     return CompiledAction(
         kind=action.action,
         expand=action.expandInlineJSON,
         template=_over_payload(template),
-        append_array=append,
+        reads_environment=_ENVIRONMENT in msgspec.json.encode(template),
+        workflow_name=starts.name or "",
+        workflow_version=starts.version or None,
+        append_array=isinstance(given, UpdateVariablesAction) and given.append_array is True,
     )
 
 
+_ENVIRONMENT = b"workflow.env."
 # `${` of an expression over the payload: not escaped, and not one of the server's own stores.
 _HOLE = re.compile(r"(?<!\$)\$\{\s*(?!workflow\.(?:secrets|env)\.)(?:\$\.?)?(?=(.)?)", re.DOTALL)
 _ROOT = "event.body"

@@ -5,7 +5,7 @@ Source of outputs and texts: upstream's SimpleActionProcessor.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -18,6 +18,7 @@ from engine.core.records import Task
 from engine.ports.stores import ExecutionStore
 from engine.services.executions import Executions, StartRequest, TaskUpdate
 from engine.services.mailboxes import Mailboxes
+from engine.services.secrets import STORED_ENVIRONMENT, Environment
 
 Choose = Callable[[str], Awaitable[str]]
 
@@ -32,7 +33,7 @@ class EventActions:
         store: ExecutionStore,
         executions: Executions,
         mailboxes: Mailboxes,
-        environment: Mapping[str, str],
+        environment: Environment,
     ) -> None:
         self._store = store
         self._executions = executions
@@ -58,7 +59,9 @@ class EventActions:
         """
         action = handler.actions[position]
         seen = expand(payload) if action.expand else payload
-        given: dict[str, Any] = action.template.evaluate(PayloadScope(seen, self._environment))
+        environment = await self._environment.all() if action.reads_environment else {}
+        named = {STORED_ENVIRONMENT + name: value for name, value in environment.items()}
+        given: dict[str, Any] = action.template.evaluate(PayloadScope(seen, named))
         told = {MESSAGE_ID: message_id, EVENT_NAME: handler.event}
         match action.kind:
             case "start_workflow":

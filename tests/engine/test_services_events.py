@@ -387,3 +387,15 @@ async def test_an_action_that_cannot_be_done(farm: Farm, action: dict[str, Any])
     assert first["status"] == "FAILED" or "error" in first["output"]
     assert second["status"] == "COMPLETED"
     assert len(await running(farm)) == 1
+
+
+async def test_stored_environment_values(farm: Farm) -> None:
+    """`${workflow.env.X}` is read when the event comes; a secret's name stays a name in the input."""
+    await farm.engine.environment.put("REGION", "north")
+    said = {"region": "${workflow.env.REGION}", "key": "${workflow.secrets.KEY}"}
+    await farm.engine.event_handlers.add(handler(start(input=said)))
+
+    await publish(farm, {})
+
+    [started] = await running(farm)
+    assert (started["input"]["region"], started["input"]["key"]) == ("north", "${workflow.secrets.KEY}")

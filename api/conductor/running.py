@@ -24,6 +24,10 @@ _read_state = msgspec.json.Decoder(WorkflowStateUpdate)
 
 AppendArray = Annotated[bool, Query(alias="appendArray", description="Lists grow instead of being replaced.")]
 
+TaskReference = Annotated[
+    str, Query(alias="taskReferenceName", description="Wins over the path: clients put it here.")
+]
+
 
 @router.post(
     "/{workflow_id}/variables", responses=returns("Workflow"), openapi_extra=takes({"type": "object"})
@@ -73,9 +77,11 @@ async def update_state(
 
 
 @router.post("/{workflow_id}/jump/{ref}", responses=EMPTY, openapi_extra=takes({"type": "object"}))
-async def jump(engine: EngineDep, body: BodyDep, workflow_id: str, ref: str) -> Response:
+async def jump(
+    engine: EngineDep, body: BodyDep, workflow_id: str, ref: str, named: TaskReference = ""
+) -> Response:
     """Drop what is under way and go on from a task of the top level; the body is written over its input."""
-    await engine.executions.jump(workflow_id, ref, decode(_read_variables, body or b"{}"))
+    await engine.executions.jump(workflow_id, named or ref, decode(_read_variables, body or b"{}"))
     return empty()
 
 

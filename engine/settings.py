@@ -32,6 +32,11 @@ class EngineSettings(BaseSettings):
         description="Names of environment variables that expressions such as ${HOME} may read, separated by "
         "commas. Others stay unseen, since a server's environment holds its secrets.",
     )
+    retention_hours: float = Field(
+        0,
+        ge=0,
+        description="Workflows that ended so many hours ago are deleted, a few at a time; 0 keeps them all.",
+    )
     idempotency_strategy: Literal["", "FAIL", "RETURN_EXISTING", "FAIL_ON_RUNNING"] = Field(
         "",
         description="What a start with an idempotencyKey and no idempotencyStrategy means. Empty: the key is "

@@ -292,6 +292,13 @@ class ExecutionStore(Protocol):
         """Accepted events in the order they were decided."""
         ...
 
+    async def ended_before(self, at_ms: int, limit: int) -> list[str]:
+        """Ids of up to `limit` workflows that ended before at_ms, in any order.
+
+        A sub-workflow is left out while its parent is open.
+        """
+        ...
+
     async def search(self, query: SearchQuery) -> tuple[int, list[WorkflowRow]]:
         """All matches counted, one page of them returned.
 

@@ -16,9 +16,11 @@ class Options(Struct, kw_only=True, frozen=True):
     Attributes:
         key_strategy: what a start with an idempotency key and no strategy means; None: the key is only kept.
         fixed_secrets: secrets that the operator gave with the process, by name.
+        keep_ended_ms: how long ended workflows are kept; None: until somebody deletes them.
         sealer: what seals stored secrets; None: none can be stored.
     """
 
     key_strategy: Strategy | None = None
     fixed_secrets: Mapping[str, str] = {}
     sealer: Sealer | None = None
+    keep_ended_ms: int | None = None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from engine.core.statuses import TaskStatus
+from typing import Any
+
+from engine.core.records import Delta
+from engine.core.statuses import TaskStatus, WorkflowStatus
 from engine.ports.stores import AppendLogs, ExecutionStore
 from engine.testing.builders import accepted, creation, ended, entry, header, step, task
 
@@ -110,6 +113,29 @@ class ReadContract:
         assert set(await store.entries(["a", "d", "x"])) == {"d"}
         assert await store.entries_of("w1") == {"d": entry("w1", "d"), "e": entry("w1", "e", due_ms=77)}
         assert await store.entries_of("w2") == {}
+
+    async def test_what_ended_before(self, store: ExecutionStore) -> None:
+        """Only ended workflows, by when they ended, at most as many as asked for; no open parent's child."""
+
+        def ended_at(workflow_id: str, end_ms: int, **members: Any) -> Delta:
+            status = members.pop("status", WorkflowStatus.COMPLETED)
+            made = header(workflow_id, status=status, create_ms=10, end_ms=end_ms, **members)
+            return creation(workflow_id, header=made)
+
+        await accepted(
+            store,
+            ended_at("old", 20),
+            ended_at("failed", 20, status=WorkflowStatus.FAILED),
+            ended_at("new", 90),
+            ended_at("open", 0, status=WorkflowStatus.RUNNING),
+            ended_at("child", 20, parent_workflow_id="open"),
+            ended_at("orphan", 20, parent_workflow_id="gone"),
+            ended_at("grandchild", 20, parent_workflow_id="old"),
+        )
+
+        assert set(await store.ended_before(90, 9)) == {"old", "failed", "orphan", "grandchild"}
+        assert len(await store.ended_before(90, 2)) == 2
+        assert await store.ended_before(20, 9) == []
 
     async def test_logs_in_order_of_writing(self, store: ExecutionStore) -> None:
         """Whatever their times, and each task's apart."""

@@ -239,6 +239,14 @@ class MemoryExecutionStore:
         stored = self._workflows.get(workflow_id)
         return [] if stored is None else [_copy(row) for row in stored.history]
 
+    async def ended_before(self, at_ms: int, limit: int) -> list[str]:
+        def is_over(header: Header) -> bool:
+            parent = self._workflows.get(header.parent_workflow_id or "")
+            return 0 < header.end_ms < at_ms and (parent is None or parent.header.end_ms > 0)
+
+        found = [key for key, stored in self._workflows.items() if is_over(stored.header)]
+        return found[:limit]
+
     async def search(self, query: SearchQuery) -> tuple[int, list[WorkflowRow]]:
         found = [row for row in map(_row, self._workflows.values()) if workflow_matches(row, query)]
         return len(found), workflows_ordered(found, query.sort)[query.start : query.start + query.size]

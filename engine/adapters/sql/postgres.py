@@ -31,7 +31,7 @@ from engine.adapters.sql.postgres_writer import (
 from engine.core.errors import InvariantError
 from engine.core.limits import NO_LIMITS, TaskLimits
 from engine.core.records import Delta, HistoryRow, Message, QueueEntry, Task, Timer
-from engine.core.statuses import TaskStatus
+from engine.core.statuses import WORKFLOW_ENDED, TaskStatus
 from engine.ports.stores import Claimed, PollMark, StoredWorkflow, WorkflowRow, Write, WriteResult
 
 ATTEMPTS_MAX = 5
@@ -41,6 +41,13 @@ ROWS_SHORT_MAX = 1_000
 
 _TASK = "t.head, t.state, t.links, t.output"
 _QUEUE = ", ".join(codec.QUEUE_COLUMNS)
+
+
+# What ended long ago began long ago, too, so the index by status and start leads to it.
+_ENDED_BEFORE = """SELECT w.workflow_id FROM workflow w
+    WHERE w.status = $1 AND w.create_ms < $2 AND w.end_ms > 0 AND w.end_ms < $2
+    AND NOT EXISTS (SELECT 1 FROM workflow p WHERE p.workflow_id = w.parent_workflow_id AND p.end_ms = 0)
+    ORDER BY w.create_ms LIMIT $3"""
 
 
 class PostgresExecutionStore(PostgresSearch):
@@ -273,6 +280,13 @@ class PostgresExecutionStore(PostgresSearch):
         return [PollMark(task_type=row[0], domain=row[1], worker_id=row[2], at_ms=row[3]) for row in rows]
 
     # ------------------------------------------------------------------------------------ instants, messages
+    async def ended_before(self, at_ms: int, limit: int) -> list[str]:
+        found: list[str] = []
+        for status in sorted(WORKFLOW_ENDED):
+            rows = await self._short(_ENDED_BEFORE, status.value, at_ms, limit - len(found))
+            found += [row[0] for row in rows]
+        return found
+
     async def due_timers(self, now_ms: int, limit: int) -> list[Timer]:
         rows = await self._short(
             """SELECT workflow_id, key, kind, due_ms FROM timer WHERE due_ms <= $1

@@ -19,7 +19,7 @@ from engine.adapters.sql.sqlite_writer import RecordAtFaultError, write_carefull
 from engine.core.errors import InvariantError, StoreError
 from engine.core.limits import NO_LIMITS, TaskLimits
 from engine.core.records import Delta, HistoryRow, Message, QueueEntry, Task, Timer
-from engine.core.statuses import TaskStatus
+from engine.core.statuses import WORKFLOW_ENDED, TaskStatus
 from engine.ports.stores import Claimed, PollMark, StoredWorkflow, WorkflowRow, Write, WriteResult
 
 T = TypeVar("T")
@@ -31,6 +31,13 @@ ROWS_INLINE_MAX = 200
 """What may give more rows is read on the pool, so that it does not hold up the event loop."""
 
 _UNLIMITED = -1
+
+
+# What ended long ago began long ago, too, so the index by status and start leads to it.
+_ENDED_BEFORE = """SELECT w.workflow_id FROM workflow w
+    WHERE w.status = ? AND w.create_ms < ? AND w.end_ms > 0 AND w.end_ms < ?
+    AND NOT EXISTS (SELECT 1 FROM workflow p WHERE p.workflow_id = w.parent_workflow_id AND p.end_ms = 0)
+    ORDER BY w.create_ms LIMIT ?"""
 
 
 class SqliteExecutionStore(SqliteSearch):
@@ -167,6 +174,13 @@ class SqliteExecutionStore(SqliteSearch):
 
     async def slot_keys_waited_for(self) -> list[str]:
         return self._here(sqlite_slots.keys_waited_for)
+
+    async def ended_before(self, at_ms: int, limit: int) -> list[str]:
+        found: list[str] = []
+        for status in sorted(WORKFLOW_ENDED):
+            rows = await self._rows(_ENDED_BEFORE, (status.value, at_ms, at_ms, limit - len(found)))
+            found += [row[0] for row in rows]
+        return found
 
     async def due_timers(self, now_ms: int, limit: int) -> list[Timer]:
         rows = self._all(

@@ -42,20 +42,24 @@ from engine.services.fact_loader import FactLoader
 from engine.services.feed import Change, Feed
 from engine.services.idempotency import KeyedStarts
 from engine.services.mailboxes import Mailboxes
+from engine.services.message_starts import MessageStarts
 from engine.services.metadata import Metadata
 from engine.services.news import Correspondent
+from engine.services.notices import Notices
 from engine.services.options import Options
 from engine.services.outbox import Outbox
 from engine.services.queue_updates import QueueUpdates
 from engine.services.queues import Queues
+from engine.services.retention import Retention
 from engine.services.scheduler import Scheduler
+from engine.services.schema_checks import SchemaChecks
 from engine.services.schema_registry import SchemaRegistry
 from engine.services.secrets import Environment, Secrets
 from engine.services.slots import Slots
 from engine.services.sync_runs import SyncRuns
 from engine.services.system_tasks import SystemTasks
-from engine.services.task_limits import CurrentLimits
 from engine.services.tags import Tags
+from engine.services.task_limits import CurrentLimits
 from engine.services.timers import Timers
 from engine.services.workflow_tests import WorkflowTests
 from engine.settings import EngineSettings
@@ -67,6 +71,7 @@ SWEEP_EVERY_S = 30.0
 SWEEP_SHARED_EVERY_S = 0.5
 """The same where other servers may have crashed."""
 SERVER_NUMBER_MASK = 2**31 - 1
+HOUR_MS = 3_600_000
 
 
 class Engine:
@@ -104,7 +109,9 @@ class Engine:
         self.definitions = Definitions(
             store, metadata, environment=environment, js_problem=scripts.syntax_problem
         )
-        self.metadata = Metadata(metadata, self.definitions, clock)
+        self.metadata = Metadata(
+            metadata, self.definitions, clock, strict=options.strict_definitions
+        )
         self.secrets = Secrets(documents, clock, fixed=options.fixed_secrets, sealer=options.sealer)
         self.environment = Environment(documents, clock, fixed=environment)
         self.schema_registry = SchemaRegistry(documents, clock)
@@ -114,16 +121,20 @@ class Engine:
         self.definitions.on_forget(limits.forget)
         self.queues = Queues(store, self.definitions, delivery, clock, limits)
         self.committer = Committer(store, self.queues)
-        loader = FactLoader(store, self.definitions, scripts, self.environment)
+        schema_checks = SchemaChecks(documents, scripts)
+        loader = FactLoader(store, self.definitions, scripts, self.environment, schema_checks)
         self.mailboxes = Mailboxes(loader, self.committer, clock, chance)
-        self.outbox = Outbox(store, self.committer, self.mailboxes, self.definitions)
+        self.keyed = KeyedStarts(store, documents, mailboxes=self.mailboxes, clock=clock)
+        starts = MessageStarts(
+            store, self.definitions, mailboxes=self.mailboxes, keyed=self.keyed, schemas=schema_checks
+        )
+        self.outbox = Outbox(store, self.committer, self.mailboxes, starts)
         self.slots = Slots(store, self.definitions, self.mailboxes)
         self.definitions.on_forget(self.slots.look_at_all)
         self.timers = Timers(
             store, self.mailboxes, clock, lambda task_id: self.queues.extend(task_id, None), self.notifier
         )
         self.queues.wire_up(self.committer, self.mailboxes.graph_of, self.timers.note)
-        self.keyed = KeyedStarts(store, documents, mailboxes=self.mailboxes, clock=clock)
         self.executions = Executions(
             store,
             self.definitions,
@@ -134,6 +145,7 @@ class Engine:
             clock=clock,
             chance=chance,
             keyed=self.keyed,
+            schemas=schema_checks,
             key_strategy=options.key_strategy,
         )
         self.executions.on_missing(self.outbox.arrived)
@@ -146,6 +158,7 @@ class Engine:
             callers=callers or {},
             worker_id="server",
         )
+        self.executions.on_slot_freed(self.slots.look)
         self.sync_runs = SyncRuns(store, self.executions, self.feed)
         self.workflow_tests = WorkflowTests(store, self.executions, self.feed, clock=clock, chance=chance)
         self.mailboxes.on_commit(self._committed)
@@ -154,21 +167,43 @@ class Engine:
         )
         self.mailboxes.on_commit(self.news.committed)
         self.scheduler = Scheduler(documents, self.executions, clock)
-        self.event_handlers = EventHandlers(documents, clock)
+        self._wire_events(brokers, chance)
+        self.retention = Retention(
+            self.store,
+            self.executions,
+            notifier=self.notifier,
+            clock=self.clock,
+            keep_ms=options.keep_ended_ms,
+        )
+        self._loops: list[asyncio.Task[None]] = []
+        self._due_loops = self._steps()
+
+    def _wire_events(self, brokers: Mapping[str, Broker] | None, chance: Chance) -> None:
+        """Handlers of events, and who brings events to them."""
+        self.event_handlers = EventHandlers(self.documents, self.clock)
         self.events = EventBus(
-            documents,
+            self.documents,
             self.event_handlers,
-            EventActions(store, self.executions, self.mailboxes, self.environment),
-            scripts=scripts,
-            clock=clock,
+            EventActions(self.store, self.executions, self.mailboxes, self.environment),
+            scripts=self.scripts,
+            clock=self.clock,
             brokers=brokers,
         )
         self.outbox.on_event(self.events.publish)
-        self.event_consumers = EventConsumers(self.events, clock)
-        self.event_upkeep = EventUpkeep(documents, self.events, clock)
-        self.queue_updates = QueueUpdates(documents, store, self.executions, clock=clock, chance=chance)
-        self._loops: list[asyncio.Task[None]] = []
-        self._due_loops = self._steps()
+        self.notices = Notices(
+            documents,
+            clock,
+            caller=(callers or {}).get("HTTP"),
+            publish=self.events.publish,
+            summary=self.executions.summary,
+            default_sink=options.listener_sink,
+        )
+        self.outbox.on_notice(self.notices.take)
+        self.event_consumers = EventConsumers(self.events, self.clock)
+        self.event_upkeep = EventUpkeep(self.documents, self.events, self.clock)
+        self.queue_updates = QueueUpdates(
+            self.documents, self.store, self.executions, clock=self.clock, chance=chance
+        )
 
     def _steps(self) -> list[DueLoop]:
         """What is repeated while the engine runs, each woken by those who give it something to do."""
@@ -186,7 +221,10 @@ class Engine:
 
         self.event_handlers.on_change(handlers_changed)
         updates = DueLoop("queue updates", self.queue_updates.step, clock)
-        return [timers, schedules, consumers, upkeep, updates]
+        notices = DueLoop("notices", self.notices.step, clock)
+        self.notices.on_due(notices.note)
+        retention = DueLoop("retention", self.retention.step, clock)
+        return [timers, schedules, consumers, upkeep, updates, retention, notices]
 
     def _committed(self, view: View, delta: Delta) -> None:
         """After every step: send what it says to others, mind its timers, tell whoever watches."""
@@ -317,5 +355,8 @@ def _options(settings: EngineSettings) -> Options:
     return Options(
         key_strategy=strategy_of(settings.idempotency_strategy),
         fixed_secrets=settings.fixed_secrets(),
+        strict_definitions=settings.strict_definitions,
         sealer=FernetSealer(keys) if keys else None,
+        listener_sink=settings.workflow_listener,
+        keep_ended_ms=round(settings.retention_hours * HOUR_MS) or None,
     )

@@ -27,6 +27,7 @@ from api.conductor import (
 )
 from api.errors import Handler, install, log_failure
 from api.hot import Answer, HotRoutes
+from api.ops import history
 from api.ops import routes as ops
 from api.ops.metrics import Metrics, group_of
 from engine.bootstrap import Engine
@@ -44,6 +45,7 @@ CONDUCTOR_ROUTERS = (
     tasks.router,
     bulk.router,
     workflows.router,
+    history.router,
     documents.router,
     metadata.router,
     admin.router,

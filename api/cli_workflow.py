@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from api.cli_options import AsJson, Server, connected, console, json_object, print_json
+from api.cli_replay import replay
 from api.failures import CommandError, UsageError
 
 
@@ -16,9 +17,11 @@ def add(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(help="Workflow definitions and executions.", no_args_is_help=True)
     group.command()(register)
+    group.command()(validate)
     group.command()(start)
     group.command()(status)
     group.command("list")(list_)
+    group.command()(replay)
     app.add_typer(group, name="workflow")
 
 
@@ -36,6 +39,32 @@ def register(
         print_json({"registered": names})
     else:
         console().print(f"Registered {', '.join(names)}.", markup=False, soft_wrap=True)
+
+
+def validate(
+    files: Annotated[list[Path], typer.Argument(help="Definitions in Conductor's JSON.", show_default=False)],
+    server: Server = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check workflow definitions without registering them; prints what looks wrong."""
+    definitions = [each for file in files for each in _definitions(file)]
+    with connected(server) as client:
+        found = [(each, client.validate_workflow(each)) for each in definitions]
+    if as_json:
+        print_json({"warnings": [warning for _, warnings in found for warning in warnings]})
+        return
+    out = console()
+    for definition, warnings in found:
+        name = f"{definition.get('name')} {definition.get('version', 1)}"
+        out.print(f"{name}: {_counted(warnings)}", markup=False, soft_wrap=True)
+        for warning in warnings:
+            out.print(f"  {warning['path']}: {warning['message']}", markup=False, soft_wrap=True)
+
+
+def _counted(warnings: list[dict[str, str]]) -> str:
+    if not warnings:
+        return "valid"
+    return f"valid, with {len(warnings)} warning{'s' if len(warnings) > 1 else ''}"
 
 
 def start(

@@ -33,7 +33,15 @@ class ServerRefusedError(ClientError):
     """The server refused: `code`, `status` and `errors` as in its problem document."""
 
     def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
-        detail = problem.get("detail") or problem.get("message") or f"the server answered {status}"
+        listed = [
+            f"{each.get('path')}: {each.get('message')}" for each in problem.get("validationErrors") or []
+        ]
+        detail = (
+            "; ".join(listed)
+            or problem.get("detail")
+            or problem.get("message")
+            or f"the server answered {status}"
+        )
         super().__init__(str(detail))
         self.status = status
         self.code = str(problem.get("code") or "")
@@ -187,6 +195,11 @@ class ShowrunnerClient:
         """Register workflow definitions, or replace those of the same name and version."""
         self._send("PUT", "/api/metadata/workflow", json=definitions)
 
+    def validate_workflow(self, definition: Json) -> list[dict[str, str]]:
+        """What looks wrong in a definition: {path, message} each. An invalid one raises ServerRefusedError."""
+        answer = self._send("POST", "/api/metadata/workflow/validate", json=definition)
+        return [dict(each) for each in _object(answer)["warnings"]] if answer.content else []
+
     def start_workflow(self, name: str, given: Mapping[str, Any], version: int | None = None) -> str:
         """Start a workflow; answers its id."""
         body = {"name": name, "input": dict(given), **({"version": version} if version is not None else {})}
@@ -194,6 +207,10 @@ class ShowrunnerClient:
 
     def workflow(self, workflow_id: str) -> Json:
         return _object(self._send("GET", f"/api/workflow/{_part(workflow_id)}"))
+
+    def history(self, workflow_id: str) -> bytes:
+        """What `showrunner workflow replay` works on, as the server sends it."""
+        return self._send("GET", f"/api/workflow/{_part(workflow_id)}/history").content
 
     def search_workflows(self, query: str = "", *, start: int = 0, size: int = 20) -> Json:
         """A page of summaries: {totalHits, results}."""

@@ -55,6 +55,39 @@ class Recording(Struct, kw_only=True):
     format: int = FORMAT
 
 
+class _Document(Struct, kw_only=True):
+    """A recording as JSON: what dynamic branches are made of stands beside their tasks."""
+
+    recording: Recording
+    branches: dict[str, Raw] = {}
+
+
+def encode_recording(recording: Recording) -> bytes:
+    branches = {
+        task.id: task.links.workflow_task for task in recording.tasks if task.links.workflow_task is not None
+    }
+    tasks = [
+        replace(task, links=replace(task.links, workflow_task=None)) if task.id in branches else task
+        for task in recording.tasks
+    ]
+    return msgspec.json.encode(_Document(recording=replace(recording, tasks=tasks), branches=branches))
+
+
+def decode_recording(document: bytes) -> Recording:
+    """Read what `encode_recording` wrote.
+
+    Raises:
+        InvalidRequestError: it is something else.
+    """
+    try:
+        read = msgspec.json.decode(document, type=_Document)
+    except msgspec.MsgspecError as error:
+        raise _damaged(f"it cannot be read: {error}") from error
+    for task in read.recording.tasks:
+        task.links.workflow_task = read.branches.get(task.id)
+    return read.recording
+
+
 class Replayed(Struct, kw_only=True):
     """What came of it.
 

@@ -1,6 +1,6 @@
 """How SQLite claims: lanes in turn, limits counted from the rows themselves, and when to look again.
 
-An ordinary queue is one lane, and costs two short index searches. Each statement finds its place in
+An ordinary queue is one lane, and costs a few short index searches. Each statement finds its place in
 ix_queue_claim and reads no row it does not give, however many wait.
 """
 
@@ -21,6 +21,9 @@ _LANES_CTE = """WITH RECURSIVE part(lane) AS (
     UNION ALL
     SELECT (SELECT min(q.lane) FROM queue q WHERE q.queue = :queue AND q.held = 0 AND q.lane > part.lane)
     FROM part WHERE part.lane IS NOT NULL)"""
+_ENDS = """SELECT
+    (SELECT lane FROM queue WHERE queue = :queue AND held = 0 ORDER BY lane LIMIT 1),
+    (SELECT lane FROM queue WHERE queue = :queue AND held = 0 ORDER BY lane DESC LIMIT 1)"""
 _TOPS = f"""{_LANES_CTE}
     SELECT lane, (SELECT max(q.priority) FROM queue q
         WHERE q.queue = :queue AND q.held = 0 AND q.lane = part.lane)
@@ -64,6 +67,7 @@ _LEASED_AT = f"""SELECT {", ".join("q." + name for name in codec.QUEUE_COLUMNS)}
     WHERE q.held = 1 AND q.queue = ? AND q.worker_id = ? AND q.update_ms = ?
     ORDER BY q.entry_id"""  # noqa: S608 - column names of ours
 
+_PRIORITY_ABOVE_ALL = 2**62
 _COLUMNS = len(codec.QUEUE_COLUMNS)
 
 
@@ -113,13 +117,37 @@ class _Rooms:
 
 def claim(connection: sqlite3.Connection, wanted: Claim) -> list[Claimed]:
     """Do a Claim within the caller's transaction."""
-    tops: dict[str, int] = dict(connection.execute(_TOPS, {"queue": wanted.queue}).fetchall())
-    if not tops:
+    lane, last = connection.execute(_ENDS, {"queue": wanted.queue}).fetchone()
+    if lane is None:
         return []
+    if lane == last and not wanted.limits:
+        return _lease(connection, wanted, _of_one_lane(connection, wanted, lane))
+    rooms = _Rooms(connection, wanted)
+    rows = _of_lanes(connection, wanted, rooms)
+    rooms.write()
+    return _lease(connection, wanted, rows)
+
+
+def _of_one_lane(connection: sqlite3.Connection, wanted: Claim, lane: str) -> list[Row]:
+    """What an ordinary queue gives."""
+    rows: list[Row] = []
+    priority = _PRIORITY_ABOVE_ALL
+    while len(rows) < wanted.count:
+        [priority] = connection.execute(_NEXT_PRIORITY, (wanted.queue, lane, priority)).fetchone()
+        if priority is None:
+            break
+        missing = wanted.count - len(rows)
+        values = (wanted.queue, lane, priority, wanted.now_ms, missing, 0)
+        rows += connection.execute(_DUE, values).fetchall()
+    return rows
+
+
+def _of_lanes(connection: sqlite3.Connection, wanted: Claim, rooms: _Rooms) -> list[Row]:
+    """What lanes give in turn, as far as their definitions have room."""
+    tops: dict[str, int] = dict(connection.execute(_TOPS, {"queue": wanted.queue}).fetchall())
     names = list(tops)
     first = wanted.turn % len(names)
     in_turn = names[first:] + names[:first]
-    rooms = _Rooms(connection, wanted)
     definitions = dict.fromkeys(names, "")
     if wanted.limits:
         for lane in names:
@@ -145,8 +173,7 @@ def claim(connection: sqlite3.Connection, wanted: Claim) -> list[Claimed]:
                 del tops[lane]
             else:
                 tops[lane] = below
-    rooms.write()
-    return _lease(connection, wanted, rows)
+    return rows
 
 
 def _due(connection: sqlite3.Connection, wanted: Claim, lane: str, priority: int, page: int) -> Iterator[Row]:

@@ -25,7 +25,7 @@ from engine.services.schedule_search import page
 
 router = APIRouter(prefix="/api/scheduler", tags=["scheduler"])
 
-NEXT_TIMES_MAX = 1_000
+NEXT_TIMES_MAX = 100
 """Times that nextFewSchedules works out in one call."""
 TAGS_MAX = 100
 BULK_NAMES_MAX = 1_000

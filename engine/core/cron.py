@@ -35,6 +35,10 @@ YEAR_MAX = 9990
 """Python's calendar ends soon after."""
 SHIFT = timedelta(hours=3)
 """No clock is put forward or back by more."""
+CHANGES_MAX = 1_000
+"""Changes of a clock that one search passes; there are two a year."""
+LAST_MS = 253_000_000_000_000
+"""In the year 9987."""
 EXPRESSION_CHARS_MAX = 500
 
 
@@ -95,36 +99,48 @@ class Cron:
 
     def next_ms(self, after_ms: int, zone: tzinfo) -> int | None:
         """The first instant after `after_ms`, both Unix milliseconds; None when there is none in sight."""
-        after = datetime.fromtimestamp(after_ms // 1000, tz=UTC)
-        wall = next(self._walls(_wall(after, zone)), None)
-        if wall is None:
+        if not 0 <= after_ms <= LAST_MS:
             return None
-        found = self._instants(wall, zone)
-        if not found or not _calm(after, zone) or not _calm(found[0], zone):
-            found = self._search(after, zone)
-        return round(found[0].timestamp() * 1000) if found else None
+        after = datetime.fromtimestamp(after_ms // 1000, tz=UTC)
+        found = self._next_shown(after, zone) if self.every_hour else self._next_fixed(after, zone)
+        return None if found is None else round(found.timestamp() * 1000)
 
-    def _search(self, after: datetime, zone: tzinfo) -> list[datetime]:
-        """Near a change of the clock, its readings do not come in the order of their instants."""
+    def _next_shown(self, after: datetime, zone: tzinfo) -> datetime | None:
+        """The next instant at which the clock shows a matching reading."""
+        start = after  # from here on the offset is the one that is known
+        for _ in range(CHANGES_MAX):
+            offset = _offset(start, zone)
+            wall = next(self._walls((after + offset).replace(tzinfo=None)), None)
+            if wall is None:
+                return None
+            instant = wall.replace(tzinfo=UTC) - offset
+            change = _change(start, min(instant, start + SHIFT), zone) or _change(start, instant, zone)
+            if change is None:
+                return instant
+            after, start = change - timedelta(seconds=1), change
+        return None
+
+    def _next_fixed(self, after: datetime, zone: tzinfo) -> datetime | None:
+        """The next instant that a reading means, each of them once."""
+        first = next(self._walls(_wall(after, zone)), None)
+        if first is None:
+            return None
+        instant = _meant(first, zone)
+        shift = max(_shift(after, zone), _shift(instant, zone))
+        if not shift:
+            return instant
+        # Near a change of the clock, readings do not come in the order of their instants.
         best: datetime | None = None
         until: datetime | None = None
-        for wall in self._walls(_wall(after, zone) - SHIFT):
+        for wall in self._walls(_wall(after, zone) - shift):
             if until is not None and wall > until:
                 break
-            for instant in self._instants(wall, zone):
-                if instant > after and (best is None or instant < best):
-                    best = instant
-                    until = until or wall + 2 * SHIFT
+            instant = _meant(wall, zone)
+            if instant > after and (best is None or instant < best):
+                best, until = instant, until or wall + shift
             if best is not None and best - after <= timedelta(seconds=1):
                 break
-        return [] if best is None else [best]
-
-    def _instants(self, wall: datetime, zone: tzinfo) -> list[datetime]:
-        """When the clock shows `wall`, or makes up for a fixed time that it never shows."""
-        instants = [wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)]
-        if not self.every_hour:
-            return instants[:1]
-        return sorted({instant for instant in instants if _wall(instant, zone) == wall})
+        return best
 
     def _walls(self, after: datetime) -> Iterator[datetime]:
         """The matching readings of a clock after another one, in order, none with a zone."""
@@ -314,6 +330,30 @@ def _wall(instant: datetime, zone: tzinfo) -> datetime:
     return instant.astimezone(zone).replace(tzinfo=None, fold=0)
 
 
-def _calm(instant: datetime, zone: tzinfo) -> bool:
-    """Whether no clock is changed around an instant."""
-    return (instant - SHIFT).astimezone(zone).utcoffset() == (instant + SHIFT).astimezone(zone).utcoffset()
+def _meant(wall: datetime, zone: tzinfo) -> datetime:
+    """The instant a reading means: the first of two; past a gap, as much later as the clock is put on."""
+    return wall.replace(tzinfo=zone, fold=0).astimezone(UTC)
+
+
+def _offset(instant: datetime, zone: tzinfo) -> timedelta:
+    return instant.astimezone(zone).utcoffset() or timedelta()
+
+
+def _shift(instant: datetime, zone: tzinfo) -> timedelta:
+    """By how much a clock is changed around an instant."""
+    return abs(_offset(instant + SHIFT, zone) - _offset(instant - SHIFT, zone))
+
+
+def _change(start: datetime, end: datetime, zone: tzinfo) -> datetime | None:
+    """The first instant of the offset at `end`, when it is another one than that at `start`."""
+    before, after = _offset(start, zone), _offset(end, zone)
+    if before == after:
+        return None
+    low, high = int(start.timestamp()), int(end.timestamp())
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _offset(datetime.fromtimestamp(middle, tz=UTC), zone) == before:
+            low = middle
+        else:
+            high = middle
+    return datetime.fromtimestamp(high, tz=UTC)

@@ -152,14 +152,14 @@ def brute_force(fields: list[str], after: datetime, zone: Any, days: int) -> lis
     """Every reading of the clock in those days, minute by minute, and the instants that show it."""
     minutes, hours = values(fields[1], 0, 59), values(fields[2], 0, 23)
     in_month, months = values(fields[3], 1, 31), values(fields[4], 1, 12)
-    in_week = values(fields[5], 0, 6)
+    in_week = values(fields[5], 1, 7)
     every_hour = len(hours) == 24
     wall = after.astimezone(zone).replace(tzinfo=None, second=0, fold=0) - timedelta(days=1)
     found = set()
     for _ in range((days + 2) * 24 * 60):
         wall += timedelta(minutes=1)
         matches = wall.minute in minutes and wall.hour in hours and wall.month in months
-        if not matches or wall.day not in in_month or wall.isoweekday() % 7 not in in_week:
+        if not matches or wall.day not in in_month or wall.isoweekday() not in in_week:
             continue
         for fold in (0, 1) if every_hour else (0,):
             instant = wall.replace(tzinfo=zone, fold=fold).astimezone(UTC)
@@ -172,7 +172,7 @@ def brute_force(fields: list[str], after: datetime, zone: Any, days: int) -> lis
 @settings(max_examples=60, deadline=None)
 @given(
     fields=st.tuples(
-        st.just("0"), subset(0, 59), subset(0, 23), subset(1, 31), st.just("*"), subset(0, 6)
+        st.just("0"), subset(0, 59), subset(0, 23), subset(1, 31), st.just("*"), subset(1, 7)
     ).map(list),
     zone=st.sampled_from(ZONES),
     step=st.sampled_from(STEPS),
@@ -189,7 +189,7 @@ def test_against_brute_force(fields: list[str], zone: Any, step: datetime, minut
         at_ms = cron.next_ms(at_ms, zone) or 0
         found.append(datetime.fromtimestamp(at_ms / 1000, tz=UTC))
 
-    assert found == expected
+    assert found == expected, (fields, zone, after)
 
 
 @settings(max_examples=100, deadline=None)
@@ -213,6 +213,15 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     """Whatever somebody sends as a cron expression, the answer is a reading or a sentence."""
     with contextlib.suppress(CronError):
         parse_cron(text).next_ms(0, UTC)
+
+
+@pytest.mark.parametrize("text", ["* * * * * *", "* * 0-22 * * *"])
+@pytest.mark.parametrize("after_ms", [-1, 2**40, 253_000_000_000_001, 2**62])
+def test_instants_of_any_size(text: str, after_ms: int) -> None:
+    """Beyond the calendar there is no next time, and no failure."""
+    found = parse_cron(text).next_ms(after_ms, BERLIN)
+
+    assert (found is not None) == (after_ms == 2**40)
 
 
 @pytest.mark.parametrize("macro", MACROS)

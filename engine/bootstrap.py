@@ -167,7 +167,7 @@ class Engine:
         )
         self.mailboxes.on_commit(self.news.committed)
         self.scheduler = Scheduler(documents, self.executions, clock)
-        self._wire_events(brokers, chance)
+        self._wire_events(brokers, chance, callers=callers, options=options)
         self.retention = Retention(
             self.store,
             self.executions,
@@ -178,7 +178,14 @@ class Engine:
         self._loops: list[asyncio.Task[None]] = []
         self._due_loops = self._steps()
 
-    def _wire_events(self, brokers: Mapping[str, Broker] | None, chance: Chance) -> None:
+    def _wire_events(
+        self,
+        brokers: Mapping[str, Broker] | None,
+        chance: Chance,
+        *,
+        callers: Mapping[str, Caller] | None,
+        options: Options,
+    ) -> None:
         """Handlers of events, and who brings events to them."""
         self.event_handlers = EventHandlers(self.documents, self.clock)
         self.events = EventBus(
@@ -191,8 +198,8 @@ class Engine:
         )
         self.outbox.on_event(self.events.publish)
         self.notices = Notices(
-            documents,
-            clock,
+            self.documents,
+            self.clock,
             caller=(callers or {}).get("HTTP"),
             publish=self.events.publish,
             summary=self.executions.summary,

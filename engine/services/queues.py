@@ -16,7 +16,7 @@ from typing import Any
 from msgspec import Raw
 
 from engine.core.errors import OutcomeUnknownError, StoreError
-from engine.core.graph import SYSTEM_TYPES, Graph
+from engine.core.graph import Graph
 from engine.core.limits import TaskLimits
 from engine.core.records import Delta, Lease, QueueEntry, Task
 from engine.ports.stores import (
@@ -151,7 +151,8 @@ class Queues:
     async def _take(self, task_type: str, queue: str, waiter: _Waiter, end: float) -> list[Claimed]:
         """Claim what is ready, else wait for a hand-over, a due task or the end of the poll's time."""
         now_ms = self._clock.now_ms()
-        limits = await self._limits.current()
+        await self._limits.current()
+        limits = self._limits.of(task_type)
         due_ms = await self._store.next_due_ms(queue, now_ms, limits)
         ready = due_ms is not None and due_ms <= now_ms
         if ready and not waiter.entries and not waiter.future.done():
@@ -305,9 +306,11 @@ class Queues:
 
         Whoever gets something then wakes the next.
         """
-        if def_name in self._limits.known:
-            for task_type in (def_name, *SYSTEM_TYPES):
-                for queue in tuple(self._queues_of.get(task_type, ())):
+        if def_name not in self._limits.known:
+            return
+        for task_type, queues in self._queues_of.items():
+            if def_name in self._limits.of(task_type):
+                for queue in queues:
                     self.wake(queue)
 
     def freed_by(self, delta: Delta) -> set[str]:

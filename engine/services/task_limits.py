@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 from msgspec import Struct
 
+from engine.core.graph import SYSTEM_TYPES
 from engine.core.limits import NO_LIMITS, TaskLimit, TaskLimits, limit_of
 from engine.core.model import TaskDef
 from engine.ports.stores import MetadataStore
@@ -12,6 +15,10 @@ from engine.ports.system import Clock
 
 KEPT_MS_MAX = 2_000
 """How long another server's change of a limit may go unseen here."""
+
+
+TYPES_KEPT_MAX = 10_000
+"""Task types whose limits are remembered."""
 
 
 class _Limits(Struct, kw_only=True, rename="camel"):
@@ -37,6 +44,7 @@ class CurrentLimits:
         self._metadata = metadata
         self._clock = clock
         self._read_ms: int | None = None
+        self._by_type: dict[str, TaskLimits] = {}
         self.known: TaskLimits = NO_LIMITS
 
     def forget(self) -> None:
@@ -69,5 +77,27 @@ class CurrentLimits:
                 )
                 if limit is not None:
                     found[fields.name] = limit
-            self.known, self._read_ms = found, now_ms
+            self._read_ms = now_ms
+            if found != self.known:
+                self.known, self._by_type = found, {}
         return self.known
+
+    def of(self, task_type: str) -> TaskLimits:
+        """Those of the limits last read that can concern tasks polled as this type.
+
+        A worker's tasks are of the definition they are polled by; queues of the server's own types hold tasks
+        of any. Behind either an execution name space or an isolation group may stand.
+        """
+        if not self.known:
+            return NO_LIMITS
+        found = self._by_type.get(task_type)
+        if found is None:
+            if len(self._by_type) >= TYPES_KEPT_MAX:
+                self._by_type.clear()
+            base = re.split("[@-]", task_type)[0]
+            found = self._by_type[task_type] = {
+                name: limit
+                for name, limit in self.known.items()
+                if base in SYSTEM_TYPES or name == task_type or task_type.startswith((f"{name}@", f"{name}-"))
+            }
+        return found

@@ -269,7 +269,6 @@ async def test_a_slot_is_free_again_however_its_workflow_went(farm: Farm) -> Non
     assert (await _states(farm, ids[3])) == [("RUNNING", False, 1)]  # its own minute begins now
 
     await farm.engine.executions.remove(ids[3], archive=False)
-    await farm.engine.slots.sweep()
     await farm.engine.slots.idle()
     assert await _states(farm, ids[4]) == [("RUNNING", False, 1)]
 

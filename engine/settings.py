@@ -48,6 +48,12 @@ class EngineSettings(BaseSettings):
         "first seals, all of them open. Empty: secrets come from CONDUCTOR_SECRET_ variables only.",
     )
 
+    strict_definitions: bool = Field(
+        False,
+        description="Refuse workflow definitions that can be run but look wrong: what POST "
+        "/api/metadata/workflow/validate warns of. Names nobody registered yet are no reason.",
+    )
+
     http_task_networks: str = Field(
         "",
         description="Networks that HTTP tasks may reach, such as 10.0.0.0/8,127.0.0.0/8. Empty: every "
@@ -83,6 +89,11 @@ class EngineSettings(BaseSettings):
     def _networks(cls, value: str) -> str:
         parse_networks(value)
         return value
+    workflow_listener: str = Field(
+        "",
+        description="Where workflows with workflowStatusListenerEnabled and no sink of their own report: a URL that "
+        "gets a POST of the workflow's summary, or an event queue such as conductor:NAME. Empty: nowhere.",
+    )
 
     def environment(self) -> dict[str, str]:
         """What expressions may read: the names above, and CONDUCTOR_ENV_X as `workflow.env.X`."""

@@ -196,7 +196,7 @@ class ShowrunnerClient:
         self._send("PUT", "/api/metadata/workflow", json=definitions)
 
     def validate_workflow(self, definition: Json) -> list[dict[str, str]]:
-        """What looks wrong in a definition: {path, message} each. An invalid one raises ServerRefusedError."""
+        """What looks wrong in a definition: {path, message} each. Refuses an invalid one."""
         answer = self._send("POST", "/api/metadata/workflow/validate", json=definition)
         return [dict(each) for each in _object(answer)["warnings"]] if answer.content else []
 

@@ -43,7 +43,9 @@ async def register_workflow(
     return empty()
 
 
-@router.post("/workflow/validate", responses=EMPTY, openapi_extra=takes("WorkflowDef"))
+@router.post(
+    "/workflow/validate", responses=returns("DefinitionWarnings"), openapi_extra=takes("WorkflowDef")
+)
 async def validate_workflow(engine: EngineDep, body: DocumentDep) -> Response:
     """Check a definition without storing it; the body is empty, or names what is allowed but looks wrong."""
     warnings = await engine.metadata.validate_workflow(body)

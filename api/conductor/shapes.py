@@ -238,6 +238,19 @@ class ExternalLocation(Wire):
     path: str | None = None
 
 
+class DefinitionWarning(Wire):
+    """What looks wrong in a definition that is accepted, where, and what to do."""
+
+    path: str
+    message: str
+
+
+class DefinitionWarnings(Wire):
+    """Warnings; an answer without a body has none."""
+
+    warnings: list[DefinitionWarning]
+
+
 class EnvironmentVariable(Wire):
     """What `${workflow.env.NAME}` gives."""
 

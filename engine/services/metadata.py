@@ -36,8 +36,12 @@ class Metadata:
         store: MetadataStore,
         definitions: Definitions,
         clock: Clock,
+        *,
+        strict: bool = False,
     ) -> None:
+        """`strict`: a definition with a warning of its own is refused like one with a problem."""
         self._store = store
+        self._strict = strict
         self._definitions = definitions
         self._clock = clock
 
@@ -143,6 +147,11 @@ class Metadata:
                 js_problem=self._definitions.js_problem,
                 env_names=self._definitions.environment,
             )
+            if self._strict:
+                # Names are left out: definitions that need each other are registered one after the other.
+                problems += definition_warnings(
+                    definition, path=prefix, js_problem=self._definitions.js_problem
+                )
         _refuse(problems)
 
     # ------------------------------------------------------------------------------------ tasks

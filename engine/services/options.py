@@ -17,10 +17,14 @@ class Options(Struct, kw_only=True, frozen=True):
         key_strategy: what a start with an idempotency key and no strategy means; None: the key is only kept.
         fixed_secrets: secrets that the operator gave with the process, by name.
         keep_ended_ms: how long ended workflows are kept; None: until somebody deletes them.
+        strict_definitions: a workflow definition with a warning is refused.
+        listener_sink: where status listeners are told that name no sink of their own; empty: nowhere.
         sealer: what seals stored secrets; None: none can be stored.
     """
 
     key_strategy: Strategy | None = None
     fixed_secrets: Mapping[str, str] = {}
     sealer: Sealer | None = None
+    listener_sink: str = ""
     keep_ended_ms: int | None = None
+    strict_definitions: bool = False

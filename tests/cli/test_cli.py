@@ -156,6 +156,30 @@ def test_workflows_from_the_command_line(showrunner: Run, shared: Serving, tmp_p
     assert (unknown.code, len(unknown.err.splitlines())) == (1, 1)
 
 
+@pytest.mark.server
+def test_definitions_are_checked_from_the_command_line(
+    showrunner: Run, shared: Serving, tmp_path: Path
+) -> None:
+    """validate says what looks wrong, and every problem of an invalid definition; it registers nothing."""
+    task = {"name": "n", "taskReferenceName": "n", "type": "NOOP"}
+    join = {"name": "j", "taskReferenceName": "j", "type": "JOIN", "joinOn": ["nobody"]}
+    for name, tasks in (("good", [task]), ("doubtful", [task, join]), ("bad", [])):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"name": f"checked_{name}", "tasks": tasks}))
+    at = ["--server", shared.url]
+
+    good = showrunner("workflow", "validate", "good.json", *at)
+    doubtful = showrunner("workflow", "validate", "doubtful.json", *at)
+    listed = showrunner("workflow", "validate", "good.json", "doubtful.json", "--json", *at)
+    bad = showrunner("workflow", "validate", "bad.json", *at)
+
+    assert (good.code, good.out) == (0, "checked_good 1: valid\n")
+    assert doubtful.code == 0
+    assert "nobody" in doubtful.out
+    assert {warning["path"] for warning in listed.json()["warnings"]} == {"tasks[1]"}
+    assert (bad.code, "tasks: WorkflowTask list cannot be empty" in bad.err) == (1, True)
+    assert showrunner("workflow", "start", "checked_good", *at).code == 1
+
+
 def test_the_demo_has_a_clip_without_an_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the footage cannot be fetched the reason is one sentence, and a generated clip takes its place."""
     from api.footage import FootageError, generated_clip, real_clip

@@ -109,10 +109,12 @@ class Tracks:
         said = [
             f"scheduled {_place(self.stored[task_id])}" for task_id in self._created.get(moment.number, ())
         ]
+        at_ms = moment.row.at_ms
+        others = {one.row.task_id for one in self.moments if one.row.at_ms == at_ms and one is not moment}
         said += [
             f"{task.ref} became {task.status}"
             for task in self.stored.values()
-            if task.state.end_time == moment.row.at_ms and task.status not in TASK_OPEN
+            if task.state.end_time == at_ms and task.status not in TASK_OPEN and task.id not in others
         ]
         return said
 
@@ -182,9 +184,9 @@ def _created(stored: Mapping[str, Task], moments: Sequence[Moment]) -> dict[int,
 
 def _place(task: Task) -> str:
     """What was scheduled, without what an operation may change of it later."""
-    head = task.head
-    attempt = f", retry {head.retried_task_id and 1}" if isinstance(head.retried_task_id, str) else ""
-    return f"{task.ref} ({head.task_type}{attempt})"
+    kind = "" if task.head.task_type == task.ref else f" ({task.head.task_type})"
+    again = ", another attempt" if isinstance(task.head.retried_task_id, str) else ""
+    return f"{task.ref}{kind}{again}"
 
 
 def _members(task: Task) -> dict[str, object]:

@@ -139,7 +139,7 @@ def check_handler(handler: EventHandler, operation: str) -> None:
     """Refuse a handler that upstream refuses; `operation` is its method's name, which the paths begin with.
 
     Raises:
-        InvalidRequestError: all problems at once.
+        InvalidRequestError: all problems at once; or parameters are nested too deep.
     """
     problems = []
     if not handler.name:
@@ -159,6 +159,7 @@ def check_handler(handler: EventHandler, operation: str) -> None:
         problems.append((f"{operation}.arg0.actions", text, None))
     if problems:
         raise InvalidRequestError(INVALID, tuple(problems))
+    compile_handler(handler)
 
 
 # ------------------------------------------------------------------------------------ payloads

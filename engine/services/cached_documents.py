@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+import msgspec
+import structlog
+
+from engine.core.errors import EngineError
 from engine.ports.documents import Document, DocumentStore
 from engine.ports.system import Clock
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -48,10 +54,14 @@ class CachedDocuments(Generic[T]):
             kept: dict[str, tuple[Document, T]] = {}
             for document in await self._documents.list(self._kind):
                 before = self._kept.get(document.name)
-                unchanged = before is not None and before[0] == document
-                kept[document.name] = (
-                    before if before is not None and unchanged else (document, self._decode(document))
-                )
+                if before is not None and before[0] == document:
+                    kept[document.name] = before
+                    continue
+                try:
+                    kept[document.name] = (document, self._decode(document))
+                except (EngineError, msgspec.MsgspecError) as error:
+                    # Written by another version, perhaps; it must not take the others along.
+                    log.warning("document_unreadable", kind=self._kind, name=document.name, error=str(error))
             self._kept = kept
             self._all = {name: value for name, (_, value) in kept.items()}
             # The count was read before the documents: a change between the two is seen again, not missed.

@@ -105,6 +105,21 @@ async def test_a_body_that_is_no_handler(farm: Farm, body: bytes) -> None:
         await farm.engine.event_handlers.add(body)
 
 
+async def test_one_handler_cannot_stop_the_others(farm: Farm) -> None:
+    """What cannot be compiled is refused when it comes, and passed over when it is there all the same."""
+    deep: Any = 1
+    for _ in range(240):
+        deep = {"a": deep}
+    with pytest.raises(InvalidRequestError, match="nested"):
+        await farm.engine.event_handlers.add(handler(start(input=deep)))
+    await farm.engine.event_handlers.add(handler())
+    await farm.engine.documents.put("event_handler", "broken", b'{"event": 5}', at_ms=1)
+
+    await publish(farm, {"x": 1})
+
+    assert len(await running(farm)) == 1
+
+
 async def test_a_change_takes_effect_at_once_on_every_server(reopen: Reopen, farm: Farm) -> None:
     """The next event on another server meets the handlers as they are now."""
     other = reopen()

@@ -89,10 +89,11 @@ class EngineSettings(BaseSettings):
     def _networks(cls, value: str) -> str:
         parse_networks(value)
         return value
+
     workflow_listener: str = Field(
         "",
-        description="Where workflows with workflowStatusListenerEnabled and no sink of their own report: a URL that "
-        "gets a POST of the workflow's summary, or an event queue such as conductor:NAME. Empty: nowhere.",
+        description="Where workflows with workflowStatusListenerEnabled and no sink of their own report: a URL "
+        "that gets a POST of the workflow's summary, or an event queue such as conductor:NAME. Empty: nowhere.",
     )
 
     def environment(self) -> dict[str, str]:

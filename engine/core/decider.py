@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from engine.core import child_events, interventions, operations, schemas, slots
+from engine.core import child_events, interventions, notices, operations, schemas, slots
 from engine.core import events as ev
 from engine.core.errors import ConflictError, InvariantError, NotFoundError, RefusedError
 from engine.core.events import Applied as Applied  # noqa: PLC0414 - whoever decides imports it from here
@@ -62,6 +62,7 @@ def decide(view: View, stamped: Sequence[ev.Stamped]) -> Decision:
         return Decision(delta=None, outcomes=[missing for _ in stamped])
     for item in stamped:
         step.begin(item)
+        before = step.header.status
         try:
             outcome = _apply(step, item.event)
         except RefusedError as refusal:
@@ -69,6 +70,7 @@ def decide(view: View, stamped: Sequence[ev.Stamped]) -> Decision:
             continue
         if outcome.changed:
             step.history.append(history_row(step, item))
+            notices.tell(step, item.event, before)
         outcomes.append(outcome)
     delta = step.delta()
     if delta is not None:

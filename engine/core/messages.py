@@ -94,3 +94,20 @@ class PublishEvent(Struct, kw_only=True):
     queue: str
     payload: Raw
     event_id: str
+
+
+class Notice(Struct, kw_only=True):
+    """`notice`: a status listener is to be told; see engine/core/notices.py.
+
+    Attributes:
+        event: STARTED, COMPLETED, ... of a workflow, or a key of onStateChange.
+        sink: an address or an event (`type:queue`); empty for the one of the settings.
+        status: what the status was then.
+        payload: what is sent; None for the workflow's summary.
+    """
+
+    event: str
+    sink: str
+    status: str
+    at_ms: int
+    payload: Raw | None = None

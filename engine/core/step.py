@@ -127,6 +127,9 @@ class Step:
         self.touched = creating
         self.slots_max: int | None = None  # how many slots there are, when this step asks for one
         self.created_in_event = 0
+        self.moved: list[
+            tuple[Task, TaskStatus]
+        ] = []  # of tasks whose state changes somebody wants to hear of
         self.later: list[Wanted] = []  # asked for while something else is being created
 
     # ---------------------------------------------------------------- what the step reads
@@ -264,6 +267,7 @@ class Step:
         self.refs_overlay[task.ref] = task.id
         self.created_in_event += 1
         self.touched = True
+        self._note_move(task)
         return task
 
     def put(self, task: Task, *, head: bool = False) -> Task:
@@ -295,7 +299,19 @@ class Step:
             fields.setdefault("end_time", self.now_ms)
         fields.setdefault("update_time", self.now_ms)
         state = replace(task.state, status=status, **fields)
-        return self.put(replace(task, state=state, output=task.output if output is None else output))
+        moved = self.put(replace(task, state=state, output=task.output if output is None else output))
+        if status is not task.status:
+            self._note_move(moved)
+        return moved
+
+    def _note_move(self, task: Task) -> None:
+        node, raw = self.node(task), task.links.workflow_task
+        if node is not None:
+            heard = bool(node.task.on_state_change)
+        else:  # not decoded for a dynamic branch that has none
+            heard = raw is not None and b'"onStateChange":{"' in bytes(raw)
+        if heard:
+            self.moved.append((task, task.status))
 
     def revive(self, task: Task, status: TaskStatus, **fields: Any) -> Task:
         """Bring an ended task back in place. Raises InvariantError when the table forbids it."""

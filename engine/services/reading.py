@@ -41,6 +41,11 @@ class Reading:
         row = await self._row(workflow_id)
         return await self._workflow_json(row, include_tasks=include_tasks)
 
+    async def summary(self, workflow_id: str) -> dict[str, Any] | None:
+        """The WorkflowSummary; None when there is no such workflow."""
+        row = await self._store.row(workflow_id)
+        return None if row is None else workflow_summary(await self._masked(row))
+
     async def status(
         self, workflow_id: str, *, include_output: bool = False, include_variables: bool = False
     ) -> dict[str, Any]:

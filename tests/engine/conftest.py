@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from msgspec import Raw
 
+from engine.adapters.calls.http import HttpCaller
 from engine.adapters.memory.documents import MemoryDocumentStore
 from engine.adapters.memory.store import MemoryExecutionStore, MemoryMetadataStore
 from engine.adapters.scripts.quickjs_runner import QuickJsRunner
@@ -50,6 +51,7 @@ class Farm:
             chance=SeededChance(seed),
             environment={},
             options=options,
+            callers={"HTTP": HttpCaller()},
         )
 
     async def register(self, *tasks: Definition, defs: list[TaskDef] | None = None, **members: Any) -> None:

@@ -147,7 +147,7 @@ async def test_what_is_no_strategy_or_no_key_is_refused(farm: Farm) -> None:
         await _start(farm, "FAIL", key="k" * (KEY_CHARS_MAX + 1))
 
 
-# ------------------------------------------------------------------------------------ tasks that start workflows
+# ------------------------------------------------------------------------------ tasks that start workflows
 async def _parent(farm: Farm, strategy: str) -> None:
     kid = {"name": "child", "version": 1, "tasks": [task("k")], "outputParameters": {"v": "${k.output.v}"}}
     await farm.engine.metadata.register_workflow(msgspec.json.encode(kid), overwrite=True)

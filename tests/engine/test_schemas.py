@@ -1,4 +1,4 @@
-"""enforceSchema: documents that do not fit are refused where they come in, with the place and what is wrong."""
+"""enforceSchema: what does not fit is refused where it comes in, with the place and what is wrong."""
 
 from __future__ import annotations
 
@@ -19,10 +19,16 @@ SHAPE: dict[str, Any] = {"type": "object", "required": ["n"], "properties": {"n"
 SCHEMA = {"name": "s", "version": 1, "type": "JSON", "data": SHAPE}
 
 
-def _policy(**members: Any) -> TaskDef:
+def _policy(**members: list[str]) -> TaskDef:
     schema = SchemaDef(name="s", type="JSON", data=SHAPE)
-    shown = {key: schema for key in members.pop("on")}
-    return TaskDef(name="a", retry_count=3, enforce_schema=members.get("enforce", True), **shown)
+    on = members["on"]
+    return TaskDef(
+        name="a",
+        retry_count=3,
+        enforce_schema=True,
+        input_schema=schema if "input_schema" in on else None,
+        output_schema=schema if "output_schema" in on else None,
+    )
 
 
 async def test_a_start_with_a_bad_input_is_refused(farm: Farm) -> None:

@@ -30,6 +30,13 @@ TASK_DEFS = {
 """What workers of generated definitions are told; a SIMPLE task is named after one of them."""
 
 SIMPLE_TYPES = ("SIMPLE", "SIMPLE", "WAIT", "INLINE", "SET_VARIABLE", "SUB_WORKFLOW", "HUMAN")
+SERVER_TYPES = (
+    "EVENT",
+    "HTTP",
+    "JSON_JQ_TRANSFORM",
+    "PULL_WORKFLOW_MESSAGES",
+    "START_WORKFLOW",
+)
 NESTING_TYPES = ("FORK_JOIN", "SWITCH", "DO_WHILE", "FORK_JOIN_DYNAMIC")
 
 
@@ -37,7 +44,9 @@ class Pick(Protocol):
     def __call__(self, options: Sequence[T], /) -> T: ...
 
 
-def definition(pick: Pick, *, name: str = "generated", depth: int = 2, child: str = "child") -> Definition:
+def definition(
+    pick: Pick, *, name: str = "generated", depth: int = 2, child: str = "child", server: bool = False
+) -> Definition:
     """A definition of up to three tasks in a list, nested `depth` deep.
 
     Args:
@@ -45,8 +54,9 @@ def definition(pick: Pick, *, name: str = "generated", depth: int = 2, child: st
         name: the definition's name; its version is 1.
         depth: how deep forks, switches and loops may contain each other.
         child: the registered definition that its sub-workflows run.
+        server: take types in that speak to the outside, EXCLUSIVE_JOINs, and loops that forget rounds.
     """
-    return {"name": name, "version": 1, "tasks": _Maker(pick, child).tasks(depth)}
+    return {"name": name, "version": 1, "tasks": _Maker(pick, child, server=server).tasks(depth)}
 
 
 def wide_fork(branches: int) -> list[Definition]:
@@ -68,8 +78,10 @@ def dynamic_fork(base: Definition, branches: int) -> Definition:
 
 
 class _Maker:
-    def __init__(self, pick: Pick, child: str) -> None:
+    def __init__(self, pick: Pick, child: str, *, server: bool) -> None:
         self.pick = pick
+        self.server = server
+        self.types = SIMPLE_TYPES + SERVER_TYPES if server else SIMPLE_TYPES
         self.child = child
         self.serial: Iterator[int] = itertools.count(1)
 
@@ -82,7 +94,7 @@ class _Maker:
     def task(self, depth: int) -> list[Definition]:
         """One task, with its JOIN where it has one."""
         ref = f"t{next(self.serial)}"
-        kind = self.pick(SIMPLE_TYPES + NESTING_TYPES if depth else SIMPLE_TYPES)
+        kind = self.pick(self.types + NESTING_TYPES if depth else self.types)
         base: Definition = {"name": ref, "taskReferenceName": ref, "type": kind}
         match kind:
             case "FORK_JOIN":
@@ -90,11 +102,13 @@ class _Maker:
             case "FORK_JOIN_DYNAMIC":
                 return [dynamic_fork(base, self.pick((0, 1, 2, 3, 4))), _join(base)]
             case "SWITCH":
-                return [self._switch(base, depth)]
+                return self._switch(base, depth)
             case "DO_WHILE":
                 times = self.pick((1, 2, 3))
                 body = self.tasks(depth - 1)
-                return [{**base, "loopCondition": f"$.{ref}['iteration'] < {times}", "loopOver": body}]
+                keep = {"keepLastN": self.pick((0, 1, 2))} if self.server else {}
+                condition = f"$.{ref}['iteration'] < {times}"
+                return [{**base, "loopCondition": condition, "loopOver": body, "inputParameters": keep}]
         return [{**base, **self._members(kind)}]
 
     def _members(self, kind: str) -> Definition:
@@ -110,6 +124,16 @@ class _Maker:
                 return {"inputParameters": {"seen": "${workflow.variables.seen}"}}
             case "SUB_WORKFLOW":
                 return {"subWorkflowParam": {"name": self.child, "version": 1}}
+            case "EVENT":
+                return {"sink": self.pick(("conductor", "nowhere")), "optional": True}
+            case "HTTP":
+                return {"inputParameters": {"uri": "http://h"}, "asyncComplete": self.pick((False, True))}
+            case "JSON_JQ_TRANSFORM":
+                return {"inputParameters": {"queryExpression": "."}}
+            case "PULL_WORKFLOW_MESSAGES":
+                return {"inputParameters": {"blocking": self.pick((False, True))}}
+            case "START_WORKFLOW":
+                return {"inputParameters": {"startWorkflow": {"name": self.child}}}
         return {}
 
     def _fork(self, base: Definition, depth: int) -> list[Definition]:
@@ -117,8 +141,8 @@ class _Maker:
         joined = [part[-1]["taskReferenceName"] for part in parts]
         return [{**base, "forkTasks": parts}, _join(base, joinOn=joined)]
 
-    def _switch(self, base: Definition, depth: int) -> Definition:
-        return {
+    def _switch(self, base: Definition, depth: int) -> list[Definition]:
+        switch = {
             **base,
             "inputParameters": {"k": self.pick((1, 2, 3))},
             "evaluatorType": "value-param",
@@ -126,6 +150,14 @@ class _Maker:
             "decisionCases": {"1": self.tasks(depth - 1), "2": []},
             "defaultCase": self.tasks(depth - 1),
         }
+        if not (self.server and self.pick((False, True))):
+            return [switch]
+        ref = f"{base['taskReferenceName']}x"
+        named = [
+            part[-1]["taskReferenceName"] for part in (switch["decisionCases"]["1"], switch["defaultCase"])
+        ]
+        exclusive = {"name": ref, "taskReferenceName": ref, "type": "EXCLUSIVE_JOIN", "joinOn": named}
+        return [switch, {**exclusive, "defaultExclusiveJoinTask": [base["taskReferenceName"]]}]
 
 
 def _join(fork: Definition, **members: Any) -> Definition:

@@ -19,7 +19,7 @@ EXAMPLES = 600  # each of the four properties; together more than two thousand
 @st.composite
 def definitions(draw: st.DrawFn) -> dict[str, Any]:
     """Workflow definitions out of every type the engine runs, nested up to three deep."""
-    return definition(lambda options: draw(st.sampled_from(options)))
+    return definition(lambda options: draw(st.sampled_from(options)), server=True)
 
 
 def world_of(generated: dict[str, Any]) -> World:
@@ -155,6 +155,8 @@ def test_late_updates_change_nothing(generated: dict[str, Any]) -> None:
         event = world.possible()[0]
         [first] = world.post(event)
         assert not isinstance(first, RefusedError)
+        if isinstance(event, ev.MessageSent):
+            continue  # a second message, not a repeat
         before = world.row_version
         [again] = world.post(event)
         assert not isinstance(again, RefusedError)

@@ -5,17 +5,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 from pydantic import SecretStr
 
+from engine.adapters.brokers.redis_streams import RedisStreams
+from engine.adapters.memory.documents import MemoryDocumentStore
+from engine.adapters.memory.store import MemoryExecutionStore, MemoryMetadataStore
+from engine.adapters.scripts.quickjs_runner import QuickJsRunner
+from engine.adapters.system.real import SystemChance, SystemClock
 from engine.bootstrap import Engine, open_engine
 from engine.core.errors import InvalidRequestError
 from engine.core.schedules import decode_schedule
+from engine.ports.documents import DocumentStore
+from engine.services.events import RECORD_KIND
 from engine.services.executions import StartRequest
 from engine.settings import EngineSettings
+from engine.testing.services import FaultyDocuments
 from engine.testing.story import task
 
 from .conftest import RedisServer
@@ -128,3 +136,34 @@ async def test_an_address_that_is_none(tmp_path: Path) -> None:
             await open_engine(settings(tmp_path, events_redis=address))
 
     assert "hunter2" not in str(refusal.value)
+
+
+async def test_a_message_that_could_not_be_handled_comes_again(redis_server: RedisServer) -> None:
+    """While the store fails a message is not settled; the broker brings it back, and it is acted on once."""
+    documents = FaultyDocuments(MemoryDocumentStore())
+    broker = RedisStreams(redis_server.url, group="tests", consumer="server", reclaim_ms=200)
+    engine = Engine(
+        MemoryExecutionStore(),
+        MemoryMetadataStore(),
+        cast("DocumentStore", documents),
+        scripts=QuickJsRunner(),
+        clock=SystemClock(),
+        chance=SystemChance(),
+        environment={},
+        brokers={"redis": broker},
+    )
+    async with engine:
+        await register(engine, "follower", task("pack"))
+        action = {"action": "start_workflow", "start_workflow": {"name": "follower"}}
+        handler = {"name": "h", "event": "redis:unlucky", "active": True, "actions": [action]}
+        await engine.event_handlers.add(msgspec.json.encode(handler))
+        documents.failing[RECORD_KIND] = 2
+        await engine.events.publish("redis:unlucky", b"{}", "m1")
+
+        async with asyncio.timeout(30):
+            while not await engine.events.records("h"):
+                await engine.event_consumers.read_once("redis:unlucky", broker, "unlucky")
+
+        running = await engine.executions.running("follower", version=None, start_ms=None, end_ms=None)
+        assert len(running) == 1
+        assert documents.failing[RECORD_KIND] == 0

@@ -448,6 +448,10 @@ def _frontier(step: Step, newest: dict[str, Task]) -> list[Wanted]:
             from engine.core.flow import ended
 
             wanted += ended(step, forks.complete_join(step, step.task(step.header.joins[ref].task_id)))
+    for task in newest.values():
+        current = step.known(task.id)
+        if current is not None and current.open and current.head.task_type == "EXCLUSIVE_JOIN":
+            wanted += run_rearmed(step, current)
     for ref, loop in list(step.header.loops.items()):
         if loop.open == 0 and ref in step.header.loops:
             wanted += _turn(step, ref, loop)

@@ -361,3 +361,14 @@ def test_a_simple_task_named_like_a_system_type_is_one() -> None:
 
     assert story.state == "COMPLETED"
     assert story.newest("t").head.task_type == "NOOP"
+
+
+def test_a_rerun_from_an_exclusive_join_decides_again() -> None:
+    """Its branches have ended: it is looked at once more, and the flow goes on behind it."""
+    story = Story.of(*_exclusive("a")).begun()
+    story.done("ta", v=1)
+
+    story.tells(ev.Terminate(reason="again"))
+    story.tells(ev.Rerun(task_id=story.newest("x").id))
+
+    assert story.shown[-2:] == ["x COMPLETED", "z SCHEDULED"]

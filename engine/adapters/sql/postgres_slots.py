@@ -48,7 +48,7 @@ async def refusal(connection: Any, delta: Delta) -> SlotsTakenError | None:
 
 async def write(connection: Any, delta: Delta) -> None:
     """Take, wait for or free the delta's slot."""
-    if delta.delete or delta.slot_freed:
+    if delta.slot_freed:
         await connection.execute(_FREE, delta.workflow_id)
     elif delta.slot is not None:
         await connection.execute(_PUT, delta.workflow_id, delta.slot.key, int(delta.slot.held))

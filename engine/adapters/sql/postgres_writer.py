@@ -28,15 +28,17 @@ from engine.ports.stores import (
     WriteResult,
 )
 
-_CLEAR_WORKFLOW = (
-    "DELETE FROM task_log WHERE task_id IN (SELECT task_id FROM task WHERE workflow_id = $1)",
-    "DELETE FROM queue WHERE workflow_id = $1",
-    "DELETE FROM timer WHERE workflow_id = $1",
-    "DELETE FROM task WHERE workflow_id = $1",
+_CLEAR_WORKFLOWS = (
+    """DELETE FROM task_log
+    WHERE task_id IN (SELECT task_id FROM task WHERE workflow_id = ANY($1::text[]))""",
+    "DELETE FROM queue WHERE workflow_id = ANY($1::text[])",
+    "DELETE FROM timer WHERE workflow_id = ANY($1::text[])",
+    "DELETE FROM task WHERE workflow_id = ANY($1::text[])",
 )
-_FORGET_WORKFLOW = (
-    "DELETE FROM event_execution WHERE workflow_id = $1",
-    "DELETE FROM workflow_payload WHERE workflow_id = $1",
+_FORGET_WORKFLOWS = (
+    "DELETE FROM event_execution WHERE workflow_id = ANY($1::text[])",
+    "DELETE FROM workflow_payload WHERE workflow_id = ANY($1::text[])",
+    "DELETE FROM slot WHERE workflow_id = ANY($1::text[])",
 )
 _REMOVE_TASKS = (
     "DELETE FROM task_log WHERE task_id = ANY($1::text[])",
@@ -47,7 +49,8 @@ _REMOVE_TASKS_OF = (
     "DELETE FROM task WHERE workflow_id = $2 AND task_id = ANY($1::text[])",
 )
 _VERSION = "SELECT row_version FROM workflow WHERE workflow_id = $1 FOR UPDATE"
-_DELETE = "DELETE FROM workflow WHERE workflow_id = $1 AND row_version = $2 RETURNING 1"
+_DELETE = """DELETE FROM workflow w USING unnest($1::text[], $2::int8[]) AS u(workflow_id, expected)
+    WHERE w.workflow_id = u.workflow_id AND w.row_version = u.expected RETURNING w.workflow_id"""
 _UPDATE_HEAD = """UPDATE task SET seq = $1, ref = $2, retry_count = $3, base_ref = $4, head = $5
     WHERE task_id = $6"""
 
@@ -115,8 +118,13 @@ async def write_quickly(connection: Any, group: Sequence[Write]) -> list[WriteRe
         flags = await connection.fetchval(statement, *values)
         for (_, index), won in zip(plain, flags or (), strict=True):
             results[index] = _outcome(group[index], won=won)  # type: ignore[arg-type]  # as above
+    deletions = {i: w for i, w in enumerate(group) if isinstance(w, Delta) and w.delete}
+    if deletions:
+        gone = await _delete(connection, sorted(deletions.values(), key=lambda delta: delta.workflow_id))
+        for index, delta in deletions.items():
+            results[index] = _outcome(delta, won=delta.workflow_id in gone)
     for index, write in enumerate(group):
-        if isinstance(write, Delta) and not _is_plain(write):
+        if isinstance(write, Delta) and not (_is_plain(write) or write.delete):
             results[index] = await _write_special(connection, write)
     for index, write in enumerate(group):
         if not isinstance(write, Delta | _IN_STATEMENT):
@@ -246,6 +254,24 @@ def _add_other(rows: Rows, write: Write) -> None:
             pass
 
 
+async def _delete(connection: Any, deltas: Sequence[Delta]) -> set[str]:
+    """Delete workflows together, as many statements for one as for many; gives those that were deleted."""
+    versions = [delta.expected_version for delta in deltas]
+    found = await connection.fetch(_DELETE, [delta.workflow_id for delta in deltas], versions)
+    gone = {row[0] for row in found}
+    if gone:
+        for statement in (*_CLEAR_WORKFLOWS, *_FORGET_WORKFLOWS):
+            await connection.execute(statement, sorted(gone))
+    rows = Rows()
+    for delta in deltas:
+        for message in delta.outbox if delta.workflow_id in gone else ():
+            rows.add("messages", (1, *codec.message_row(message)))
+    if rows.by_part:
+        statement, values = rows.statement([deltas[0].workflow_id])
+        await connection.fetchval(statement, *values)
+    return gone
+
+
 # -------------------------------------------------------------------------------------------- one by one
 async def _write_special(connection: Any, delta: Delta) -> WriteResult:
     """A delta that removes or has to do with slots; its header first, which keeps others away."""
@@ -255,23 +281,16 @@ async def _write_special(connection: Any, delta: Delta) -> WriteResult:
             return _outcome(delta, won=False)
         if (taken := await postgres_slots.refusal(connection, delta)) is not None:
             return taken
-    if delta.delete:
-        won = await connection.fetchval(_DELETE, delta.workflow_id, delta.expected_version) is not None
-    else:
-        header = Rows()
-        _add_header(header, delta)
-        statement, values = header.statement([delta.workflow_id])
-        [won] = await connection.fetchval(statement, *values)
+    header = Rows()
+    _add_header(header, delta)
+    statement, values = header.statement([delta.workflow_id])
+    [won] = await connection.fetchval(statement, *values)
     if not won:
         return _outcome(delta, won=False)
     await postgres_slots.write(connection, delta)
     await _remove(connection, delta)
     rows = Rows()
-    if delta.delete:
-        for message in delta.outbox:
-            rows.add("messages", (1, *codec.message_row(message)))
-    else:
-        _add_members(rows, 1, delta)
+    _add_members(rows, 1, delta)
     if rows.by_part:
         statement, values = rows.statement([delta.workflow_id])
         await connection.fetchval(statement, *values)
@@ -282,13 +301,10 @@ async def _write_special(connection: Any, delta: Delta) -> WriteResult:
 
 
 async def _remove(connection: Any, delta: Delta) -> None:
-    if delta.delete or delta.remove_all_tasks:
-        for statement in _CLEAR_WORKFLOW:
-            await connection.execute(statement, delta.workflow_id)
-    if delta.delete:
-        for statement in _FORGET_WORKFLOW:
-            await connection.execute(statement, delta.workflow_id)
-    elif delta.tasks_removed:
+    if delta.remove_all_tasks:
+        for statement in _CLEAR_WORKFLOWS:
+            await connection.execute(statement, [delta.workflow_id])
+    if delta.tasks_removed:
         for statement in _REMOVE_TASKS:
             await connection.execute(statement, delta.tasks_removed)
         for statement in _REMOVE_TASKS_OF:

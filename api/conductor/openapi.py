@@ -9,7 +9,7 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api.conductor import shapes
+from api.conductor import examples, shapes
 from api.errors import ErrorResponse, below
 from engine.core.event_handlers import EventExecution, EventHandler
 from engine.core.model import SchemaDef, TaskDef, WorkflowDef
@@ -102,7 +102,17 @@ def document(app: FastAPI, product_prefixes: Sequence[str]) -> dict[str, Any]:
                 "description": "Refused or failed",
                 **_content(ref("ErrorResponse")),
             }
+            _drop_empty(operation["responses"])
+    examples.attach(described)
     return described
+
+
+def _drop_empty(responses: dict[str, Any]) -> None:
+    """FastAPI promises JSON of any kind where a route answers a text or nothing."""
+    for answer in responses.values():
+        content = answer.get("content", {})
+        if content.get("application/json") == {"schema": {}}:
+            del content["application/json"]
 
 
 def _content(schema: dict[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
+from jsonschema import Draft202012Validator
 
 from api.app import create_app
+from api.conductor import examples
 from engine.bootstrap import open_engine
 from engine.settings import EngineSettings
 
@@ -92,3 +94,68 @@ async def test_hot_routes_behave_alike_behind_fastapi(tmp_path: Path) -> None:
     assert (repeated.status_code, repeated.text) == (200, polled["taskId"])
     assert repeated.headers["content-type"].startswith("text/plain")
     assert batch.json() == []
+
+
+def bodies(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(route, media type, content) of every body and answer of the Conductor surface, errors apart."""
+    for path, operations in document["paths"].items():
+        if path.startswith("/api/v1"):
+            continue
+        for method, operation in operations.items():
+            told = [operation.get("requestBody", {})]
+            told += [answer for status, answer in operation["responses"].items() if status != "default"]
+            for each in told:
+                for media, content in each.get("content", {}).items():
+                    yield f"{method.upper()} {path}", media, content
+
+
+def test_every_body_has_an_example(api: Any) -> None:
+    """A reader sees what to send and what comes back, on every route."""
+    document = api.call("GET", "/openapi.json").json()
+
+    assert [(route, media) for route, media, content in bodies(document) if "example" not in content] == []
+
+
+def test_examples_fit_their_schemas(api: Any) -> None:
+    """An example that its own schema refuses would teach nonsense."""
+    document = api.call("GET", "/openapi.json").json()
+    shared = {"components": document["components"]}
+
+    wrong = [
+        (route, error.message)
+        for route, _, content in bodies(document)
+        for error in Draft202012Validator(content["schema"] | shared).iter_errors(content["example"])
+    ]
+
+    assert wrong == []
+
+
+def test_every_operation_is_introduced(api: Any) -> None:
+    """A summary of one sentence, and a group to find it in."""
+    document = api.call("GET", "/openapi.json").json()
+
+    silent = [
+        f"{method} {path}"
+        for path, operations in document["paths"].items()
+        if not path.startswith("/api/v1")
+        for method, operation in operations.items()
+        if not (operation.get("summary") and operation.get("tags") and operation.get("description"))
+    ]
+
+    assert silent == []
+
+
+def test_the_examples_can_be_followed(api: Any) -> None:
+    """Registered, started, polled, completed and found as the examples say."""
+    shown = examples.SHAPES
+    api.post("/metadata/taskdefs", [shown["TaskDef"]])
+    api.post("/metadata/workflow", shown["WorkflowDef"])
+    workflow_id = api.post("/workflow", shown["StartWorkflowRequest"]).text
+    polled = api.get("/tasks/poll/greet", params={"workerid": "worker-1"}).json()
+    ids = {"workflowInstanceId": workflow_id, "taskId": polled["taskId"]}
+    api.post("/tasks", shown["TaskResult"] | ids)
+    tested = api.post("/workflow/test", shown["WorkflowTestRequest"]).json()
+
+    assert set(examples.TASK) <= set(polled)
+    assert api.workflow(workflow_id)["output"] == {"text": "Hello Ada"}
+    assert (tested["status"], tested["output"]) == ("COMPLETED", {"text": "Hello Ada"})

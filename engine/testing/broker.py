@@ -58,14 +58,16 @@ class BrokerContract:
         await broker.publish(queue, "m1", b"{}")
         await broker.settle(queue, done=await received(broker, queue, 1), again=[])
         await broker.publish(queue, "m2", b"{}")
+        await broker.aclose()
 
         assert ids(await received(other, queue, 1)) == ["m2"]
 
     async def test_what_is_not_settled_comes_back(self, connect: Connect, queue: str) -> None:
-        """A server that died with a message leaves it to another one, under the same id."""
+        """A server that went with a message leaves it to another one, under the same id."""
         broker, other = connect(), connect()
         await broker.publish(queue, "m1", b'{"x":1}')
         taken = await received(broker, queue, 1)
+        await broker.aclose()
 
         found = await received(other, queue, 1)
 

@@ -11,6 +11,13 @@ from pathlib import Path
 import pytest
 from moto.server import ThreadedMotoServer
 
+KAFKA_VARIABLE = "SHOWRUNNER_TEST_KAFKA"
+KAFKA_SERVERS = os.environ.get(KAFKA_VARIABLE, "")
+WITH_CLUSTER = pytest.mark.skipif(
+    not KAFKA_SERVERS,
+    reason=f"needs a Kafka cluster, which neither pip nor apt installs; name one with {KAFKA_VARIABLE}",
+)
+
 
 class RedisServer:
     """One redis-server process on a socket in a folder; it may be stopped and started again."""

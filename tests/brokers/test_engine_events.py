@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
@@ -26,7 +27,7 @@ from engine.settings import EngineSettings
 from engine.testing.services import FaultyDocuments
 from engine.testing.story import task
 
-from .conftest import RedisServer
+from .conftest import KAFKA_SERVERS, WITH_CLUSTER, RedisServer
 
 BOUND_MS = 5_000  # a poll waits no longer
 POLLS_MAX = 6
@@ -36,13 +37,18 @@ def settings(folder: Path, **members: Any) -> EngineSettings:
     return EngineSettings(data=folder, database="memory://", **members)
 
 
-@pytest.fixture(params=["redis", "sqs"])
+KAFKA = pytest.param("kafka", marks=WITH_CLUSTER)
+
+
+@pytest.fixture(params=["redis", "sqs", KAFKA])
 async def engine(
     request: pytest.FixtureRequest, redis_server: RedisServer, sqs_url: str, tmp_path: Path
 ) -> AsyncIterator[tuple[str, Engine]]:
     """An engine with one broker, and the event that the broker carries."""
     kind = str(request.param)
     members: dict[str, Any] = {"events_sqs": "eu-central-1", "events_sqs_endpoint": sqs_url}
+    if kind == "kafka":
+        members = {"events_kafka": KAFKA_SERVERS, "events_group": f"tests-{uuid.uuid4().hex}"}
     if kind == "redis":
         members = {"events_redis": SecretStr(redis_server.url)}
     async with await open_engine(settings(tmp_path, **members)) as opened:

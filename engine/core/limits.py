@@ -99,6 +99,19 @@ def partition_key(text: str, task_input: bytes) -> str:
     return _EXPRESSION.sub(value, text)
 
 
+def partition_problems(definition: TaskDef) -> Iterator[tuple[str, str]]:
+    """What cannot be meant by `partitions` and `partitionBy`: the member and a sentence."""
+    count = definition.partitions
+    if count is not None and not 0 <= count <= PARTITIONS_MAX:
+        yield "partitions", f"TaskDef partitions: {count} must be between 0 and {PARTITIONS_MAX}"
+    for match in _EXPRESSION.finditer(definition.partition_by or ""):
+        try:
+            compile_path(match[1])
+        except PathSyntaxError as error:
+            problem = f"{match[0]} is no path into the task's input ({error}); write for example ${{videoId}}"
+            yield "partitionBy", f"TaskDef partitionBy: {problem}"
+
+
 def window_opens_ms(deliveries: Iterable[tuple[int, int]], limit: TaskLimit) -> int:
     """When the next delivery may be made by the rate alone; 0 = at any time.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from engine.core.expressions import SYSTEM_PARAMETERS
 from engine.core.jsonpath import PathSyntaxError, compile_path
+from engine.core.limits import partition_problems
 from engine.core.model import TaskDef, WorkflowDef, WorkflowTask, children, collect_tasks
 from engine.core.task_rules import Context, type_problems
 from engine.core.values import DEPTH_MAX
@@ -83,6 +84,7 @@ def validate_task_def(
     if d.backoff_scale_factor < 1:
         text = "Backoff scale factor. Applicable for LINEAR_BACKOFF"
         problems.append(Problem("backoffScaleFactor", text, str(d.backoff_scale_factor)))
+    problems += [Problem(member, text) for member, text in partition_problems(d)]
     if owner_email_mandatory and not d.owner_email:
         problems.append(Problem("ownerEmail", "ownerEmail cannot be empty"))
     if d.timeout_seconds > 0 and d.response_timeout_seconds > d.timeout_seconds:

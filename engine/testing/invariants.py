@@ -69,7 +69,10 @@ def check_execution(
         assert loop.open == len(inside) + extra, (
             f"loop {ref}: open is {loop.open}, not {len(inside)} + {extra}"
         )
-    assert open_tasks or waiting, "a running workflow with nothing open"
+    idle = not open_tasks and not waiting
+    assert idle == header.rate_limited, (
+        "a running workflow with nothing open" if idle else "a workflow that waits for a slot has begun"
+    )
 
 
 def _check_join(newest: Mapping[str, Task], ref: str, waiting: int) -> None:

@@ -36,6 +36,7 @@ def test_metrics_count_the_work(api: Any) -> None:
     names = (
         "showrunner_workflows_started_total",
         "showrunner_tasks_dispatched_total",
+        "showrunner_dispatch_seconds_count",
         'showrunner_task_updates_total{result="ended"}',
         'showrunner_http_requests_total{group="tasks",status="2xx"}',
         'showrunner_http_requests_total{group="poll",status="2xx"}',
@@ -45,7 +46,7 @@ def test_metrics_count_the_work(api: Any) -> None:
     api.report(api.poll("a"))
     after = [api.metric(name) for name in names]
 
-    assert [now - then for now, then in zip(after, before, strict=True)] == [1, 1, 1, 1, 1]
+    assert [now - then for now, then in zip(after, before, strict=True)] == [1, 1, 1, 1, 1, 1]
     assert api.metric(f'showrunner_queue_tasks{{queue="{api.name("b")}",state="waiting"}}') == 1
 
 

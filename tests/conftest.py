@@ -5,9 +5,21 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from tests.postgres_fixtures import empty_postgres_url, postgres_server, postgres_template, postgres_url
+from tests.postgres_fixtures import (
+    empty_postgres_url,
+    postgres_module_url,
+    postgres_server,
+    postgres_template,
+    postgres_url,
+)
 
-__all__ = ["empty_postgres_url", "postgres_server", "postgres_template", "postgres_url"]
+__all__ = [
+    "empty_postgres_url",
+    "postgres_module_url",
+    "postgres_server",
+    "postgres_template",
+    "postgres_url",
+]
 
 
 @pytest.fixture(autouse=True)

@@ -11,10 +11,10 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from engine.adapters.memory.store import MemoryExecutionStore
 from engine.adapters.sql.postgres import PostgresExecutionStore
-from engine.adapters.sql.postgres_connection import PostgresDatabase, connect
+from engine.adapters.sql.postgres_connection import PostgresDatabase
 from engine.adapters.sql.sqlite import SqliteExecutionStore
-from engine.adapters.sql.tables import METADATA
 from engine.testing.store_machine import StoreMachine
+from tests.postgres_fixtures import emptied
 
 WALK = settings(
     max_examples=60, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -55,13 +55,6 @@ class PostgresMachine(StoreMachine):
     def open_store(self) -> PostgresExecutionStore:
         asyncio.run(emptied(self.url))
         return PostgresExecutionStore(PostgresDatabase(self.url))
-
-
-async def emptied(url: str) -> None:
-    connection = await connect(url)
-    tables = ", ".join(f'"{name}"' for name in METADATA.tables)
-    await connection.execute(f"TRUNCATE {tables} RESTART IDENTITY")
-    await connection.close()
 
 
 def test_postgres_tells_what_the_model_tells(postgres_url: str) -> None:

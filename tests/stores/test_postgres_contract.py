@@ -5,15 +5,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from engine.adapters.sql.postgres import PostgresExecutionStore
+from engine.adapters.sql.postgres_connection import PostgresDatabase
 from engine.adapters.sql.postgres_metadata import PostgresDocumentStore, PostgresMetadataStore
 from engine.testing.document_store import DocumentStoreContract
 from engine.testing.execution_store import ExecutionStoreContract
 from engine.testing.metadata_store import MetadataStoreContract
+from tests.postgres_fixtures import emptied
 
 
 @pytest.fixture
-async def opened(postgres_url: str) -> AsyncIterator[PostgresExecutionStore]:
-    store = await PostgresExecutionStore.open(postgres_url)
+async def opened(postgres_module_url: str) -> AsyncIterator[PostgresExecutionStore]:
+    await emptied(postgres_module_url)
+    store = PostgresExecutionStore(PostgresDatabase(postgres_module_url))
     yield store
     await store.close()
 

@@ -117,11 +117,22 @@ class Queues:
         return await self._documents(claimed)
 
     async def take(
-        self, task_type: str, *, domain: str | None = None, worker_id: str, count: int, timeout_ms: int
+        self,
+        task_type: str,
+        *,
+        domain: str | None = None,
+        worker_id: str,
+        count: int,
+        timeout_ms: int,
+        mark: bool = True,
     ) -> list[Claimed]:
-        """As `poll`, for callers in this process: the tasks with their queue entries."""
+        """As `poll`, for callers in this process: the tasks with their queue entries.
+
+        `mark`: note that a worker asked; the server's own workers are not among those that clients see.
+        """
         queue = f"{domain}:{task_type}" if domain else task_type
-        self._mark(task_type, domain or "", worker_id)
+        if mark:
+            self._mark(task_type, domain or "", worker_id)
         if count <= 0:
             return []
         loop = asyncio.get_running_loop()

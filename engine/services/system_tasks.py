@@ -85,7 +85,9 @@ class SystemTasks:
         while len(under_way) >= CALLS_PER_TYPE_MAX:
             await asyncio.wait(set(under_way), return_when=asyncio.FIRST_COMPLETED)
         count = CALLS_PER_TYPE_MAX - len(under_way)
-        claimed = await self._queues.take(kind, worker_id=self._worker_id, count=count, timeout_ms=timeout_ms)
+        claimed = await self._queues.take(
+            kind, worker_id=self._worker_id, count=count, timeout_ms=timeout_ms, mark=False
+        )
         for task in (item.task for item in claimed):
             self.taken += 1
             running = asyncio.get_running_loop().create_task(self._run(kind, task))

@@ -94,8 +94,7 @@ class Mailboxes:
 
     async def _create(self, workflow_id: str, graph: Graph, event: ev.Start) -> Applied:
         resident = self._residents.of(workflow_id)
-        if resident.view.header is None and resident.view.graph is None:
-            resident.view.graph = graph
+        resident.start_graph = graph
         return await self._post(resident, event)
 
     async def submit(
@@ -185,11 +184,11 @@ class Mailboxes:
 
     async def _decided(self, resident: Resident, stamped: list[ev.Stamped]) -> Decision:
         view = resident.view
-        doubtful: list[
-            Decision
-        ] = []  # of unknown outcome; they may land after they were looked for
+        doubtful: list[Decision] = []  # of unknown outcome; they may land after they were looked for
         for _ in range(ATTEMPTS_MAX):
             remembered = view.header is not None
+            if not remembered and view.graph is None:
+                view.graph = resident.start_graph
             try:
                 await self._prepare(view, stamped)
                 if doubtful and await self._landed(view, doubtful):
@@ -284,10 +283,8 @@ class Mailboxes:
         raise InvariantError(f"workflow {view.workflow_id}: the step asks for facts without end")
 
     def _reset(self, resident: Resident) -> View:
-        """Begin again from the store. The graph of a workflow not yet created is kept."""
+        """Begin again from the store."""
         fresh = self._loader.view(resident.view.workflow_id)
-        if resident.view.row_version == 0:
-            fresh.graph = resident.view.graph
         resident.view = fresh
         self._residents.weighs(resident, 0)
         return fresh

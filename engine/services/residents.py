@@ -12,6 +12,7 @@ from collections.abc import Callable
 from engine.core import events as ev
 from engine.core.decider import Applied, Decision
 from engine.core.facts import View
+from engine.core.graph import Graph
 from engine.core.records import Delta, Task
 from engine.core.statuses import WORKFLOW_OPEN
 
@@ -29,13 +30,15 @@ class Resident:
     """A workflow in memory: its view, and the events that wait for its next step.
 
     Attributes:
+        start_graph: what a Start in the inbox begins with, should the store have no such workflow.
         bytes: length of the documents its view holds, as counted so far.
     """
 
-    __slots__ = ("busy", "bytes", "inbox", "view")
+    __slots__ = ("busy", "bytes", "inbox", "start_graph", "view")
 
     def __init__(self, view: View) -> None:
         self.view = view
+        self.start_graph: Graph | None = None
         self.inbox: list[tuple[ev.Stamped, asyncio.Future[Applied]]] = []
         self.busy = False
         self.bytes = 0

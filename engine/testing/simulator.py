@@ -88,6 +88,7 @@ class Mix(Struct, kw_only=True):
     operate_every_s: float
     skewed: bool
     shuffled: bool
+    limits: dict[str, int]
     faults: Faults
     habits: Habits
 
@@ -107,6 +108,7 @@ class Mix(Struct, kw_only=True):
             operate_every_s=some(1.0, 3.0, 8.0),
             skewed=dice.random() < 0.5,
             shuffled=dice.random() < 0.7,
+            limits=dice.choice(({}, {}, {"steady": 2}, {"steady": 1, "patient": 3})),
             faults=Faults(
                 write_fails=some(0.02, 0.1),
                 write_lost=some(0.02, 0.1),
@@ -151,7 +153,7 @@ class Simulation:
         self.store: ExecutionStore = store or MemoryExecutionStore()
         self.metadata = MemoryMetadataStore()
         self.documents = MemoryDocumentStore()
-        self.audit = Audit(self.store, self.loop)
+        self.audit = Audit(self.store, self.loop, self.mix.limits)
         self.servers = [
             Server(number + 1, self.loop, self.dice, self._engine, self._link)
             for number in range(self.mix.servers)
@@ -212,7 +214,11 @@ class Simulation:
     async def _define(self) -> None:
         metadata = self.servers[0].engine.metadata
         impatient = [
-            replace(one, response_timeout_seconds=min(one.response_timeout_seconds, RESPONSE_S))
+            replace(
+                one,
+                response_timeout_seconds=min(one.response_timeout_seconds, RESPONSE_S),
+                concurrent_exec_limit=self.mix.limits.get(one.name, 0),
+            )
             for one in TASK_DEFS.values()
         ]
         await metadata.register_tasks(encode(impatient))
@@ -272,6 +278,7 @@ class Simulation:
                 self.audit.fail(f"no end after {QUIET_S_MAX} quiet seconds:\n  {left}")
         if self.audit.failure is None:
             await self.audit.check_families()
+            await self.audit.one_per_key()
             await self.audit.check_histories(SimulatedScripts())
 
     async def _now_and_then(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -51,10 +51,14 @@ class Audit:
         failure: the first broken promise, None while all hold.
         failed: done as soon as there is one.
         commits: groups that reached the store.
+        limits: how many tasks of a type workers may hold at once.
     """
 
-    def __init__(self, store: ExecutionStore, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, store: ExecutionStore, loop: asyncio.AbstractEventLoop, limits: Mapping[str, int]
+    ) -> None:
         self.store = store
+        self.limits = limits
         self.failure: str | None = None
         self.failed: asyncio.Future[None] = loop.create_future()
         self.commits = 0
@@ -92,6 +96,12 @@ class Audit:
                 self.fail(f"{server} wrote what the store refuses: {result}")
             if isinstance(write, Delta) and isinstance(result, int):
                 await self._step(server, write)
+        if self.limits:
+            detail = await self.store.queue_detail()
+            for task_type, held_max in self.limits.items():
+                _, held = detail.get(task_type, (0, 0))
+                if held > held_max:
+                    self.fail(f"{held} tasks of {task_type} are out after {server} wrote, {held_max} may be")
 
     async def _step(self, server: str, delta: Delta) -> None:
         workflow_id = delta.workflow_id
@@ -144,6 +154,15 @@ class Audit:
     def acknowledged_start(self, workflow_id: str) -> None:
         if workflow_id not in self._status:
             self.fail(f"the start of {workflow_id} was acknowledged, and the store does not have it")
+
+    async def one_per_key(self) -> None:
+        """However often a start with a key was sent, one workflow came of it."""
+        keys: dict[str, str] = {}
+        for workflow_id in self._status:
+            stored = await self.store.load(workflow_id)
+            key = None if stored is None else stored.header.idempotency_key
+            if key and keys.setdefault(key, workflow_id) != workflow_id:
+                self.fail(f"the start with key {key} became {keys[key]} and {workflow_id}")
 
     async def acknowledged_update(self, workflow_id: str, task_id: str) -> None:
         """A result was acknowledged: its task is not open any more, or was brought back since."""

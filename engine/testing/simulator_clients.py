@@ -220,15 +220,31 @@ class Starter:
         self.within_s = within_s
 
     async def run(self) -> None:
-        for _ in range(self.count):
-            await asyncio.sleep(self.outside.dice.random() * self.within_s / self.count)
-            name = self.outside.dice.choice(self.names)
-            request = StartRequest(name=name, input={"a": 1}, priority=self.outside.dice.choice((0, 5)))
+        outside, dice = self.outside, self.outside.dice
+        for number in range(self.count):
+            await asyncio.sleep(dice.random() * self.within_s / self.count)
+            request = StartRequest(name=dice.choice(self.names), input={"a": 1}, priority=dice.choice((0, 5)))
+            if outside.chance(0.5):
+                request.idempotency_key, request.idempotency_strategy = f"key{number}", "RETURN_EXISTING"
+            await self._start(request)
+
+    async def _start(self, request: StartRequest) -> None:
+        """Once; with a key until it is acknowledged, and then once more."""
+        acknowledged, workflow_id = 0, ""
+        for _ in range(REPORTS_MAX):
             try:
-                workflow_id = await self.outside.ask(lambda engine: engine.executions.start(request))  # noqa: B023 - asked before the next round
+                answer = await self.outside.ask(lambda engine: engine.executions.start(request))
             except (GoneError, StoreError):
+                if request.idempotency_key is None:
+                    return
+                await asyncio.sleep(0.5)
                 continue
-            self.outside.audit.acknowledged_start(workflow_id)
+            self.outside.audit.acknowledged_start(answer)
+            if workflow_id not in {"", answer}:
+                self.outside.audit.fail(f"{request.idempotency_key} gave {workflow_id}, then {answer}")
+            acknowledged, workflow_id = acknowledged + 1, answer
+            if request.idempotency_key is None or acknowledged == 2:
+                return
 
 
 FOR_RUNNING = ("pause", "pause", "terminate", "skip", "decide")

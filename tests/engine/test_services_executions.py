@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .conftest import Farm, Reopen
 
 BOUND_S = 30
+TURNS_MAX = 100_000
 
 
 # ------------------------------------------------------------------------------------ repeats and crowds
@@ -142,6 +144,34 @@ async def test_a_step_that_lands_late_is_not_done_again(farm: Farm) -> None:
     reruns = [row for row in await farm.engine.store.history(workflow_id) if row.type == "Rerun"]
     assert len(reruns) == 1
     assert (await farm.workflow(workflow_id))["status"] == "COMPLETED"
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    """Let the others run until it holds."""
+    for _ in range(TURNS_MAX):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it never came about")
+
+
+async def test_a_repeated_start_behind_a_step_that_fails_is_answered(farm: Farm) -> None:
+    """It waits while another event is written; that fails, and the state in memory is let go."""
+    await farm.register(task("a"))
+    request = StartRequest(name="flow", input={}, idempotency_key="k", idempotency_strategy="RETURN_EXISTING")
+    workflow_id = await farm.engine.executions.start(request)
+    farm.store.open.clear()
+    farm.store.faults.append("fails")
+    pausing = asyncio.ensure_future(farm.engine.executions.pause(workflow_id))
+    resident = farm.engine.mailboxes._residents.of(workflow_id)
+    await _until(lambda: resident.busy and not resident.inbox)
+    again = asyncio.ensure_future(farm.engine.executions.start(request))
+    await _until(lambda: bool(resident.inbox))
+    farm.store.open.set()
+
+    with pytest.raises(StoreError, match="the disk said no"):
+        await pausing
+    assert await again == workflow_id
 
 
 async def test_what_a_step_of_unknown_outcome_says_to_others_is_delivered(farm: Farm) -> None:

@@ -168,19 +168,19 @@ async def test_a_bad_request_is_one_sentence(request_: dict[str, Any], said: str
 
 
 @pytest.mark.parametrize(
-    "uri",
+    "host",
     [
-        "http://169.254.169.254/latest/meta-data",
-        "http://[fe80::1]/",
-        "http://[::ffff:169.254.169.254]/",
-        "http://100.100.100.200/",
-        "http://0.0.0.0/",
-        "http://2852039166/",  # 169.254.169.254 as one number
+        "169.254.169.254",
+        "[fe80::1]",
+        "[::ffff:169.254.169.254]",
+        "100.100.100.200",
+        "0.0.0.0",
+        "2852039166",  # 169.254.169.254 as one number
     ],
 )
-async def test_metadata_services_are_out_of_reach(uri: str) -> None:
+async def test_metadata_services_are_out_of_reach(host: str) -> None:
     """Link-local and metadata addresses are refused, however they are written; nothing is sent."""
-    result = await call(uri=uri, connectionTimeOut=1_000)
+    result = await call(uri=f"http://{host}/latest/meta-data", connectionTimeOut=1_000)
 
     assert "may not be reached by tasks of this server" in (result.reason or "")
 

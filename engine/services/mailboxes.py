@@ -107,8 +107,8 @@ class Mailboxes:
             StoreError: the store failed; nothing is known to have been written.
         """
         resident = self._residents.of(workflow_id)
-        if restart_graph is not None:
-            resident.view.restart_graph = restart_graph
+        if isinstance(event, ev.Restart):
+            resident.restart_graph = restart_graph
         return await self._post(resident, event)
 
     def graph_of(self, workflow_id: str) -> Graph | None:
@@ -185,6 +185,7 @@ class Mailboxes:
     async def _decided(self, resident: Resident, stamped: list[ev.Stamped]) -> Decision:
         view = resident.view
         doubtful: list[Decision] = []  # of unknown outcome; they may land after they were looked for
+        restarting = any(isinstance(item.event, ev.Restart) for item in stamped)
         for _ in range(ATTEMPTS_MAX):
             remembered = view.header is not None
             if not remembered and view.graph is None:
@@ -194,6 +195,8 @@ class Mailboxes:
                 if doubtful and await self._landed(view, doubtful):
                     self._reset(resident)
                     return doubtful[-1]
+                if restarting:
+                    view.restart_graph = resident.restart_graph
                 decision = await self._decide(view, stamped)
             except InvariantError:
                 if remembered and not await self._loader.current(view):
@@ -247,7 +250,7 @@ class Mailboxes:
         view.entries = None
         starting = isinstance(stamped[0].event, ev.Start)
         if view.header is None:
-            graph, restart = view.graph, view.restart_graph
+            graph = view.graph
             if not starting or view.row_version:
                 if not await self._loader.header(view):
                     raise NotFoundError(f"No such workflow found by id: {view.workflow_id}")
@@ -256,7 +259,6 @@ class Mailboxes:
             else:
                 view.graph = graph
                 view.all_known = view.open_known = True
-            view.restart_graph = restart
         lacking = []
         for item in stamped:
             task_id = getattr(item.event, "key", None) or getattr(item.event, "task_id", None)

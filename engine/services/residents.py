@@ -31,14 +31,16 @@ class Resident:
 
     Attributes:
         start_graph: what a Start in the inbox begins with, should the store have no such workflow.
+        restart_graph: what a Restart in the inbox begins with, when not the definition it has.
         bytes: length of the documents its view holds, as counted so far.
     """
 
-    __slots__ = ("busy", "bytes", "inbox", "start_graph", "view")
+    __slots__ = ("busy", "bytes", "inbox", "restart_graph", "start_graph", "view")
 
     def __init__(self, view: View) -> None:
         self.view = view
         self.start_graph: Graph | None = None
+        self.restart_graph: Graph | None = None
         self.inbox: list[tuple[ev.Stamped, asyncio.Future[Applied]]] = []
         self.busy = False
         self.bytes = 0

@@ -14,7 +14,7 @@ from engine.adapters.memory.store import MemoryExecutionStore, MemoryMetadataSto
 from engine.adapters.scripts.quickjs_runner import QuickJsRunner
 from engine.adapters.system.real import SystemChance, SystemClock
 from engine.bootstrap import Engine
-from engine.core.errors import StoreError
+from engine.core.errors import NotFoundError, StoreError
 from engine.core.model import TaskDef
 from engine.core.records import Delta
 from engine.services import residents
@@ -115,6 +115,19 @@ async def test_an_operation_after_what_another_server_did_is_judged_by_it(reopen
     await two.engine.executions.retry(workflow_id)
 
     assert (await one.workflow(workflow_id))["status"] == "RUNNING"
+
+
+async def test_a_restart_keeps_its_definition_when_it_is_decided_again(reopen: Reopen) -> None:
+    """The server that restarts had an older state in memory; the newest definition is used all the same."""
+    one, two = reopen(), reopen()
+    await one.register(task("a"))
+    workflow_id = await two.start()
+    await one.engine.executions.terminate(workflow_id, "enough")
+    await two.register(task("z"), version=2)
+
+    await two.engine.executions.restart(workflow_id, use_latest_definitions=True)
+
+    assert await one.shown(workflow_id) == ["z SCHEDULED"]
 
 
 # ------------------------------------------------------------------------------------ failing stores
@@ -335,3 +348,20 @@ async def test_a_lease_that_ran_out_while_no_server_was_there_is_renewed_once(re
     after.clock.advance(11)
     await after.engine.timers.fire_due()
     assert await after.shown(workflow_id) == ["a TIMED_OUT", "a SCHEDULED"]
+
+
+async def test_a_workflow_that_moves_can_be_removed(farm: Farm) -> None:
+    """Its removal meets a version that moved meanwhile, looks again, and succeeds."""
+    await farm.register(task("a"), task("b"))
+    workflow_id = await farm.start()
+    [polled] = await farm.poll("a")
+
+    _, removed = await asyncio.gather(
+        farm.report(polled),
+        farm.engine.executions.remove(workflow_id, archive=False),
+        return_exceptions=True,
+    )
+
+    assert removed is None
+    with pytest.raises(NotFoundError):
+        await farm.engine.executions.workflow(workflow_id)

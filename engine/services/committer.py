@@ -67,8 +67,15 @@ class Committer:
 
     def _take(self) -> list[tuple[Write, asyncio.Future[WriteResult]]]:
         rows, count = 0, 0
+        workflows: set[str] = set()
         for write, _ in self._waiting[:GROUP_WRITES_MAX]:
-            rows += write.rows if isinstance(write, Delta) else 1
+            if isinstance(write, Delta):
+                if write.workflow_id in workflows:
+                    break  # a removal met a step: the later one meets the other's version
+                workflows.add(write.workflow_id)
+                rows += write.rows
+            else:
+                rows += 1
             count += 1
             if rows >= GROUP_ROWS_MAX:
                 break

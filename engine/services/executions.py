@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from engine.core import events as ev
-from engine.core.errors import InvalidRequestError, NotFoundError
+from engine.core.errors import InvalidRequestError, NotFoundError, VersionConflictError
 from engine.core.facts import IdStream
 from engine.core.graph import Graph
 from engine.core.idempotency import Strategy, strategy_of
@@ -31,6 +31,10 @@ from engine.services.schema_checks import SchemaChecks
 
 LOG_LINES_PER_UPDATE_MAX = 10
 """Log lines of one task update that are kept (upstream: taskExecLogSizeLimit)."""
+
+
+REMOVALS_MAX = 10
+"""How often the removal of a workflow that moves is tried."""
 
 
 def _null() -> Raw:
@@ -388,11 +392,18 @@ class Executions(Reading):
 
     async def remove(self, workflow_id: str, *, archive: bool = True) -> None:
         """Delete an execution with all that belongs to it; a running one only when not to be archived."""
-        stored = await self._stored(workflow_id)
-        header = stored.header
-        if archive and header.status in WORKFLOW_OPEN:
-            raise InvalidRequestError(f"Cannot archive workflow: {workflow_id} with status: {header.status}")
-        await self._delete(stored)
+        for attempt in range(1, REMOVALS_MAX + 1):
+            stored = await self._stored(workflow_id)
+            header = stored.header
+            if archive and header.status in WORKFLOW_OPEN:
+                text = f"Cannot archive workflow: {workflow_id} with status: {header.status}"
+                raise InvalidRequestError(text)
+            try:
+                await self._delete(stored)
+                break
+            except VersionConflictError:  # it moved meanwhile; only one that runs goes on doing so
+                if attempt == REMOVALS_MAX:
+                    raise
         if header.rate_limit_key is not None:
             self._slot_freed(header.rate_limit_key)
         self._mailboxes.forget(workflow_id)

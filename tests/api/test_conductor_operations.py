@@ -99,12 +99,16 @@ def test_correlated_answers_every_id(api: Any) -> None:
 
 
 def test_validate_names_what_looks_wrong_or_nothing(api: Any) -> None:
-    """A sound definition validates to an empty body and is not stored."""
-    definition = {"name": api.name("only_checked"), "tasks": [api.simple("a")]}
+    """A sound definition validates to an empty body, a doubtful one to its warnings; neither is stored."""
+    noop = {"name": "n", "taskReferenceName": "n", "type": "NOOP"}
+    sound = {"name": api.name("only_checked"), "tasks": [noop]}
+    doubtful = sound | {"outputParameters": {"x": "${nobody.output.x}"}}
 
-    answer = api.post("/metadata/workflow/validate", definition)
+    answer = api.post("/metadata/workflow/validate", sound)
+    warned = api.post("/metadata/workflow/validate", doubtful)
 
     assert (answer.status_code, answer.content) == (200, b"")
+    assert [each["path"] for each in warned.json()["warnings"]] == ["outputParameters.x"]
     assert api.get(f"/metadata/workflow/{api.name('only_checked')}").status_code == 404
 
 
@@ -119,3 +123,19 @@ def test_queue_sizes_follow_the_polls(api: Any) -> None:
     assert waiting == {queue: 1}
     assert held == {"a": {"size": 0, "uacked": 1}}
     assert api.post(f"/tasks/queue/requeue/{queue}", {}).text == "1"
+
+
+def test_a_long_bulk_call_does_all_of_it(api: Any) -> None:
+    """More workflows than are worked on at once: every one is done, in order, unknown ones named."""
+    name = api.define(api.simple("a"))
+    started = [api.start(name) for _ in range(3)]
+    unknown = [f"nobody-{number}" for number in range(150)]
+    ids = [started[0], *unknown[:100], started[1], *unknown[100:], started[2]]
+
+    ended = api.post("/workflow/bulk/terminate", ids).json()
+    removed = api.call("DELETE", "/api/workflow/bulk/remove", json=ids).json()
+
+    assert ended["bulkSuccessfulResults"] == started
+    assert removed["bulkSuccessfulResults"] == started
+    assert list(removed["bulkErrorResults"]) == unknown
+    assert api.get(f"/workflow/{started[0]}").status_code == 404

@@ -39,6 +39,7 @@ PARAMETER = re.compile(r"\{[^}]*\}")
 ELSEWHERE = ("/api/v1", "/api/scheduler", "/api/event", "/api/queue")
 """Routes whose tests are beside what they do: the product's, schedules, event handlers and queues."""
 
+NOOP = {"name": "n", "taskReferenceName": "n", "type": "NOOP"}
 EXTERNAL = "?path=x&operation=WRITE&payloadType=task_input"
 ROWS = [
     # metadata
@@ -53,7 +54,8 @@ ROWS = [
         json={"name": "{name}", "tasks": ["{task}"]},
     ),
     Row("POST", "/api/metadata/workflow", 500, JSON, raw="nonsense"),
-    Row("POST", "/api/metadata/workflow/validate", 200, NONE, json={"name": "{new}", "tasks": ["{task}"]}),
+    Row("POST", "/api/metadata/workflow/validate", 200, NONE, json={"name": "{new}", "tasks": [NOOP]}),
+    Row("POST", "/api/metadata/workflow/validate", 200, JSON, json={"name": "{new}", "tasks": ["{task}"]}),
     Row("POST", "/api/metadata/workflow/validate", 400, JSON, json={"name": "{new}", "tasks": []}),
     Row("PUT", "/api/metadata/workflow", 200, JSON, json=[{"name": "{new}", "tasks": ["{task}"]}]),
     Row("PUT", "/api/metadata/workflow", 400, JSON, json=[]),
@@ -291,6 +293,8 @@ ROWS = [
         JSON,
         json={"workflowNames": ["{name}"], "correlationIds": ["c"]},
     ),
+    Row("GET", "/api/workflow/{id}/history", 200, JSON),
+    Row("GET", "/api/workflow/{id}/history", 404, JSON, state="unknown"),
     # searches
     Row("GET", "/api/workflow/search/counts", 200, JSON),
     Row("GET", "/api/workflow/search/counts", 400, JSON, "?query=status>>"),

@@ -24,6 +24,8 @@ WAIT_MS = 1_000
 """How long a broker is asked to wait for a message."""
 PAUSE_MS = 1_000
 """Pause before messages that could not be handled are taken again."""
+RETRY_MS_MAX = 30_000
+"""A broker that is away is asked again after pauses that double up to this."""
 QUEUES_MAX = 200
 """Broker queues one server reads."""
 
@@ -60,7 +62,7 @@ class EventConsumers:
         for event, (broker, queue) in wanted.items():
             if event not in self._readers:
                 read = partial(self.read_once, event, broker, queue)
-                loop = DueLoop(f"reading {event}", read, self._clock)
+                loop = DueLoop(f"reading {event}", read, self._clock, retry_ms_max=RETRY_MS_MAX)
                 self._readers[event] = asyncio.get_running_loop().create_task(loop.run())
         return self._clock.now_ms() + LOOK_EVERY_MS
 

@@ -56,3 +56,29 @@ async def test_a_step_that_fails_is_tried_again() -> None:
             await asyncio.sleep(0)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_what_is_said_during_a_step_is_not_forgotten() -> None:
+    """A step that looked before something became due is called again for it."""
+    clock = ManualClock()
+    now_ms = clock.now_ms()
+    steps = 0
+    again = asyncio.Event()
+
+    async def step() -> int | None:
+        nonlocal steps
+        steps += 1
+        if steps == 2:
+            loop.note(now_ms)
+            return None
+        if steps == 3:
+            again.set()
+            return None
+        return now_ms - 1
+
+    loop = DueLoop("step", step, clock)
+    running = asyncio.get_running_loop().create_task(loop.run())
+    async with asyncio.timeout(BOUND_S):
+        await again.wait()
+    running.cancel()
+    await asyncio.wait({running}, timeout=BOUND_S)

@@ -32,7 +32,7 @@ from engine.core.errors import InvariantError
 from engine.core.limits import NO_LIMITS, TaskLimits
 from engine.core.records import Delta, HistoryRow, Message, QueueEntry, Task, Timer
 from engine.core.statuses import WORKFLOW_ENDED, TaskStatus
-from engine.ports.stores import Claimed, PollMark, StoredWorkflow, WorkflowRow, Write, WriteResult
+from engine.ports.stores import Claim, Claimed, PollMark, StoredWorkflow, WorkflowRow, Write, WriteResult
 
 ATTEMPTS_MAX = 5
 """How often a group is tried when another server's transaction came between."""
@@ -87,6 +87,11 @@ class PostgresExecutionStore(PostgresSearch):
 
     async def _write(self, connection: Any, group: Sequence[Write]) -> list[WriteResult]:
         try:
+            [first, *more] = group
+            if isinstance(first, Claim) and not (more or first.limits):
+                claimed = await self._committed(postgres_claims.claim_at_once(connection, first))
+                if claimed is not None:
+                    return [claimed]
             if is_alone(group):
                 results: list[WriteResult] = await self._committed(write_quickly(connection, group))
                 return results

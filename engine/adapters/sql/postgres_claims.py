@@ -108,11 +108,17 @@ async def lock_limits(connection: Any, group: Sequence[Write]) -> None:
 
 async def claim(connection: Any, wanted: Claim) -> list[Claimed]:
     """Do a Claim within the caller's transaction, its limits locked."""
-    if not wanted.limits:
-        rows = await connection.fetch(_CLAIM, wanted.queue, wanted.count, wanted.worker_id, wanted.now_ms)
-        if not rows[0][0]:
-            return [_claimed(row[2:]) for row in rows if row[1] is not None and row[2 + _COLUMNS] is not None]
+    if not wanted.limits and (claimed := await claim_at_once(connection, wanted)) is not None:
+        return claimed
     return await _claim_in_turn(connection, wanted)
+
+
+async def claim_at_once(connection: Any, wanted: Claim) -> list[Claimed] | None:
+    """Do a Claim without limits in one statement; None, and nothing is leased, when the queue has lanes."""
+    rows = await connection.fetch(_CLAIM, wanted.queue, wanted.count, wanted.worker_id, wanted.now_ms)
+    if rows[0][0]:
+        return None
+    return [_claimed(row[2:]) for row in rows if row[1] is not None and row[2 + _COLUMNS] is not None]
 
 
 def _claimed(row: Row) -> Claimed:

@@ -76,6 +76,8 @@ CAME_BETWEEN = (
 
 def is_alone(group: Sequence[Write]) -> bool:
     """Whether the group is one statement and needs no transaction around it."""
+    if len(group) == 1 and isinstance(group[0], ExtendLease | Release):
+        return True
     return all(
         _is_plain(write) if isinstance(write, Delta) else isinstance(write, _IN_STATEMENT) for write in group
     )

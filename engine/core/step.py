@@ -127,9 +127,7 @@ class Step:
         self.touched = creating
         self.slots_max: int | None = None  # how many slots there are, when this step asks for one
         self.created_in_event = 0
-        self.moved: list[
-            tuple[Task, TaskStatus]
-        ] = []  # of tasks whose state changes somebody wants to hear of
+        self.moved: list[tuple[Task, TaskStatus]] = []  # where somebody wants to hear of it
         self.later: list[Wanted] = []  # asked for while something else is being created
 
     # ---------------------------------------------------------------- what the step reads

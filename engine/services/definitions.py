@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from engine.core.errors import InvariantError
 from engine.core.graph import SYSTEM_TYPES, Graph, compile_definition
 from engine.core.model import (
+    SubWorkflowParams,
     TaskDef,
     WorkflowDef,
     WorkflowTask,
@@ -74,8 +75,13 @@ class Definitions:
         """Fill in the task definitions as they are now and compile; that is what an execution keeps."""
         names = {task.name for task in collect_tasks(definition) if task.task_definition is None}
         known = {name: await self.task_def(name) for name in sorted(names)}
-        filled = map_tasks(definition, lambda task: _fill(task, known))
+        newest = {name: await self._newest(name) for name in sorted(_unversioned(definition))}
+        filled = map_tasks(definition, lambda task: _fill(_versioned(task, newest), known))
         return self._keep(compile_definition(filled))
+
+    async def _newest(self, name: str) -> int | None:
+        body = await self._metadata.get_workflow_def(name, None)
+        return None if body is None else decode_workflow_def(body).version
 
     async def frozen(self, definition_hash: str) -> Graph:
         """The definition an execution was started with.
@@ -103,6 +109,26 @@ class Definitions:
         if len(self._by_hash) > GRAPHS_KEPT_MAX:
             self._by_hash.popitem(last=False)
         return kept
+
+
+def _unversioned(definition: WorkflowDef) -> set[str]:
+    """Names of sub-workflows without a version: an execution keeps the one that is newest at its start."""
+    params = [task.sub_workflow_param for task in collect_tasks(definition) if task.type == "SUB_WORKFLOW"]
+    return {
+        one.name for one in params if one is not None and one.name and _open(one) and "${" not in one.name
+    }
+
+
+def _open(params: SubWorkflowParams) -> bool:
+    return not params.version and params.workflow_definition is None
+
+
+def _versioned(task: WorkflowTask, newest: dict[str, int | None]) -> WorkflowTask:
+    params = task.sub_workflow_param
+    if task.type != "SUB_WORKFLOW" or params is None or not _open(params):
+        return task
+    version = newest.get(params.name)
+    return task if version is None else replace(task, sub_workflow_param=replace(params, version=version))
 
 
 def _fill(task: WorkflowTask, known: dict[str, TaskDef | None]) -> WorkflowTask:

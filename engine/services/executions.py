@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from engine.core import events as ev
+from engine.core import payloads
 from engine.core.errors import InvalidRequestError, NotFoundError, VersionConflictError
 from engine.core.facts import IdStream
 from engine.core.graph import Graph
@@ -151,7 +152,9 @@ class Executions(Reading):
                 "startWorkflow.arg0.priority", f"priority: {priority} should be {bound}", str(priority)
             )
         graph = await self._graph_to_start(request)
-        if request.input is None and not request.external_input_payload_storage_path:
+        if request.external_input_payload_storage_path:
+            raise InvalidRequestError(payloads.NOT_KEPT.format(member="externalInputPayloadStoragePath"))
+        if request.input is None:
             raise InvalidRequestError("NULL input passed when starting workflow")
         start = ev.Start(
             input=Raw(msgspec.json.encode(request.input)) if request.input else EMPTY_OBJECT,
@@ -162,6 +165,7 @@ class Executions(Reading):
             created_by=request.created_by,
             idempotency_key=request.idempotency_key,
         )
+        payloads.check_input(graph.definition.name, start.input)
         await self._schemas.check_start(graph, start.input)
         strategy = strategy_of(request.idempotency_strategy) or self._key_strategy
         if request.idempotency_key and strategy is not None:
@@ -212,15 +216,21 @@ class Executions(Reading):
             raise InvalidRequestError(INVALID, tuple(problems))
         workflow_id, task_id = update.workflow_instance_id or "", update.task_id or ""
         entries = await self._store.entries([task_id])
+        if update.external_output_payload_storage_path:
+            raise InvalidRequestError(payloads.NOT_KEPT.format(member="externalOutputPayloadStoragePath"))
+        status, reason = _status(update.status), update.reason_for_incompletion
+        output = update.output_data if _is_object(update.output_data) else EMPTY_OBJECT
+        overflow = payloads.output_problem(workflow_id, task_id, output)
+        if overflow is not None:
+            status, reason, output = TaskStatus.FAILED_WITH_TERMINAL_ERROR, overflow, EMPTY_OBJECT
         event = ev.TaskReported(
             task_id=task_id,
-            status=_status(update.status),
-            output=update.output_data if _is_object(update.output_data) else EMPTY_OBJECT,
-            reason=update.reason_for_incompletion,
+            status=status,
+            output=output,
+            reason=reason,
             worker_id=update.worker_id,
             callback_after_seconds=max(0, update.callback_after_seconds or 0),
             sub_workflow_id=update.sub_workflow_id,
-            external_output_path=update.external_output_payload_storage_path,
             entry=entries.get(task_id),
         )
         applied = await self._mailboxes.submit(workflow_id, event)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 import pytest
 
@@ -10,6 +12,9 @@ from engine.core.facts import name_uuid
 from engine.core.model import TaskDef
 from engine.core.statuses import TaskStatus, WorkflowStatus
 from engine.testing.story import Story, child, fork, join, task
+
+if TYPE_CHECKING:
+    from .conftest import Farm
 
 
 def _story(retries: int = 0) -> Story:
@@ -174,3 +179,23 @@ def test_a_paused_parent_does_not_pause_its_child() -> None:
     story.tells(ev.Resume())
 
     assert story.open_refs() == ["z"]
+
+
+async def test_a_child_without_a_version_keeps_the_newest_one_of_the_start(farm: Farm) -> None:
+    """The execution's definition names it, and a later registration changes nothing for it."""
+    for version in (1, 2):
+        await farm.engine.metadata.register_workflow(_kid(version), overwrite=True)
+    sub = task("s", "SUB_WORKFLOW", subWorkflowParam={"name": "kid"})
+    await farm.register(task("a"), sub)
+    workflow_id = await farm.start()
+    await farm.engine.metadata.register_workflow(_kid(3), overwrite=True)
+
+    await farm.report((await farm.poll("a"))[0])
+
+    shown = await farm.workflow(workflow_id)
+    assert shown["tasks"][1]["inputData"]["subWorkflowVersion"] == 2
+    assert shown["workflowDefinition"]["tasks"][1]["subWorkflowParam"]["version"] == 2
+
+
+def _kid(version: int) -> bytes:
+    return msgspec.json.encode({"name": "kid", "version": version, "tasks": [task("k")]})

@@ -131,7 +131,10 @@ async def test_a_notice_nobody_takes_is_given_up_after_a_day(farm: Farm) -> None
 async def test_a_message_delivered_twice_is_one_notice(farm: Farm) -> None:
     """The message's id is the notice's."""
     async with HttpPeer() as peer:
-        sink = {"workflowStatusListenerEnabled": True, "workflowStatusListenerSink": f"{peer.url}/"}
+        sink: dict[str, Any] = {
+            "workflowStatusListenerEnabled": True,
+            "workflowStatusListenerSink": f"{peer.url}/",
+        }
         await farm.register(task("a"), **sink)
         await farm.start()
         await farm.settle()

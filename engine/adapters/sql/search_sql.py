@@ -95,6 +95,13 @@ class _ByCodePoint(FunctionElement[str]):
     type = Text()
 
 
+class _Unindexed(FunctionElement[str]):
+    """A column whose index is of no use: most rows have no parent, and the page wants the newest of them."""
+
+    inherit_cache = True
+    type = Text()
+
+
 class _Fits(FunctionElement[bool]):
     """`text LIKE pattern`, A to Z in either case; the pattern is in small letters."""
 
@@ -147,6 +154,16 @@ def _by_code_point_postgresql(element: _ByCodePoint, compiler: SQLCompiler, **op
     return f'({compiler.process(element.clauses, **options)} COLLATE "C")'
 
 
+@compiles(_Unindexed)
+def _unindexed(element: _Unindexed, compiler: SQLCompiler, **options: Any) -> str:
+    return f"+{compiler.process(element.clauses, **options)}"
+
+
+@compiles(_Unindexed, "postgresql")
+def _unindexed_postgresql(element: _Unindexed, compiler: SQLCompiler, **options: Any) -> str:
+    return compiler.process(element.clauses, **options)  # it has statistics and knows by itself
+
+
 @compiles(_Fits)
 def _fits(element: _Fits, compiler: SQLCompiler, **options: Any) -> str:
     text, pattern = (compiler.process(clause, **options) for clause in element.clauses)
@@ -162,40 +179,54 @@ def _fits_postgresql(element: _Fits, compiler: SQLCompiler, **options: Any) -> s
 
 # -------------------------------------------------------------------------------------------------- workflows
 def search_count(query: SearchQuery) -> Select[Any]:
-    return select(func.count()).select_from(_workflows(query)).where(_workflow_condition(query))
+    return _counted(_workflows(query).where(_workflow_condition(query)))
 
 
 def search_page(query: SearchQuery) -> Select[Any]:
     """header, input, output of one page."""
-    found = select(workflow.c.header, workflow_payload.c.input, workflow_payload.c.output)
-    return _page(
-        found.select_from(_with_payload()).where(_workflow_condition(query)),
-        query,
-        _order(query.sort or NEWEST_FIRST, _workflow_value),
-    )
+    found = _workflows(query).where(_workflow_condition(query, _page_value))
+    return _workflow_page(found, query, query.sort or NEWEST_FIRST)
 
 
 def status_counts(query: SearchQuery) -> Select[Any]:
     """status, how many of the matches have it."""
-    counted = select(workflow.c.status, func.count()).select_from(_workflows(query))
-    return counted.where(_workflow_condition(query)).group_by(workflow.c.status)
+    found = _workflows(query).where(_workflow_condition(query))
+    return found.with_only_columns(workflow.c.status, func.count(), maintain_column_froms=True).group_by(
+        workflow.c.status
+    )
 
 
-def _with_payload() -> Any:
-    return workflow.join(workflow_payload, workflow.c.workflow_id == workflow_payload.c.workflow_id)
-
-
-def _workflows(query: SearchQuery) -> Any:
+def _workflows(query: SearchQuery) -> Select[Any]:
+    """The ids of workflows, from what the conditions need."""
+    ids = select(workflow.c.workflow_id)
     if query.free_text is not None or {"input", "output"} & set(keys_of(query.where)):
-        return _with_payload()
-    return workflow
+        return ids.join(workflow_payload, workflow.c.workflow_id == workflow_payload.c.workflow_id)
+    return ids
 
 
-def _workflow_condition(query: SearchQuery) -> ColumnElement[bool]:
-    parts = [] if query.where is None else [_expression(query.where, _workflow_value)]
+def _workflow_page(found: Select[Any], query: SearchQuery, sort: Iterable[tuple[str, bool]]) -> Select[Any]:
+    """The page's ids are found first, so that only its rows are read whole."""
+    order = [*_order(sort, _workflow_value), workflow.c.workflow_id]
+    ids = found.order_by(*order).limit(query.size).offset(query.start).subquery()
+    return (
+        select(workflow.c.header, workflow_payload.c.input, workflow_payload.c.output)
+        .join(ids, ids.c.workflow_id == workflow.c.workflow_id)
+        .join(workflow_payload, workflow.c.workflow_id == workflow_payload.c.workflow_id)
+        .order_by(*order)
+    )
+
+
+def _workflow_condition(query: SearchQuery, value_of: ValueOf | None = None) -> ColumnElement[bool]:
+    value_of = value_of or _workflow_value
+    parts = [] if query.where is None else [_expression(query.where, value_of)]
     if query.free_text is not None:
         parts.append(_occurring(query.free_text, [_workflow_value(key) for key in _WORKFLOW_TEXTS]))
     return and_(true(), *parts)
+
+
+def _page_value(key: str) -> Expression:
+    """The value for finding one page. Told apart from _workflow_value by _compared only."""
+    return _workflow_value(key)
 
 
 def _workflow_value(key: str) -> Expression:
@@ -218,47 +249,47 @@ def _workflow_value(key: str) -> Expression:
 
 # ------------------------------------------------------------------------------------------------------ tasks
 def task_search_count(query: SearchQuery) -> Select[Any]:
-    return select(func.count()).select_from(_tasks(query)).where(_task_condition(query))
+    return _counted(_tasks(query).where(_task_condition(query)))
 
 
 def task_search_page(query: SearchQuery) -> Select[Any]:
     """head, state, links, output of one page."""
-    found = select(task.c.head, task.c.state, task.c.links, task.c.output)
-    return _page(
-        found.select_from(_tasks(query)).where(_task_condition(query)),
-        query,
-        _order(query.sort or TASKS_NEWEST_FIRST, _task_value),
-        task.c.task_id,
-    )
+    order = [*_order(query.sort or TASKS_NEWEST_FIRST, _task_value), task.c.task_id]
+    found = _tasks(query).where(_task_condition(query)).order_by(*order)
+    ids = found.limit(query.size).offset(query.start).subquery()
+    whole = select(task.c.head, task.c.state, task.c.links, task.c.output)
+    return _joined_to(whole.join(ids, ids.c.task_id == task.c.task_id), _named(query)).order_by(*order)
 
 
 def by_tasks_count(query: SearchQuery) -> Select[Any]:
     """How many workflows have a task that the query finds."""
-    counted = select(func.count(task.c.workflow_id.distinct()))
-    return counted.select_from(_tasks(query)).where(_task_condition(query))
+    found = _tasks(query).where(_task_condition(query))
+    return found.with_only_columns(func.count(task.c.workflow_id.distinct()))
 
 
 def by_tasks_page(query: SearchQuery) -> Select[Any]:
     """header, input, output of workflows that have a task that the query finds."""
-    having = select(task.c.workflow_id).select_from(_tasks(query)).where(_task_condition(query))
+    having = _tasks(query).where(_task_condition(query)).with_only_columns(task.c.workflow_id)
     keys = [(BY_TASKS_ORDER[key], down) for key, down in query.sort if key in BY_TASKS_ORDER]
-    return _page(
-        select(workflow.c.header, workflow_payload.c.input, workflow_payload.c.output)
-        .select_from(_with_payload())
-        .where(workflow.c.workflow_id.in_(having)),
-        query,
-        _order(keys or NEWEST_FIRST, _workflow_value),
-    )
+    found = select(workflow.c.workflow_id).where(workflow.c.workflow_id.in_(having))
+    return _workflow_page(found, query, keys or NEWEST_FIRST)
 
 
-def _tasks(query: SearchQuery) -> Any:
-    named = {*keys_of(query.where), *(key for key, _ in query.sort)}
-    source: Any = task
+def _tasks(query: SearchQuery) -> Select[Any]:
+    """The ids of tasks, from what the conditions and the order need."""
+    return _joined_to(select(task.c.task_id), _named(query))
+
+
+def _named(query: SearchQuery) -> set[str]:
+    return {*keys_of(query.where), *(key for key, _ in query.sort)}
+
+
+def _joined_to(found: Select[Any], named: set[str]) -> Select[Any]:
     if named & _OF_THE_WORKFLOW.keys():
-        source = source.join(workflow, workflow.c.workflow_id == task.c.workflow_id)
+        found = found.join(workflow, workflow.c.workflow_id == task.c.workflow_id)
     if named & _OF_THE_LEASE:
-        source = source.outerjoin(queue, queue.c.task_id == task.c.task_id)
-    return source
+        found = found.outerjoin(queue, queue.c.task_id == task.c.task_id)
+    return found
 
 
 def _task_condition(query: SearchQuery) -> ColumnElement[bool]:
@@ -309,10 +340,8 @@ def _number(document: Expression, member: str) -> Expression:
 
 
 # ------------------------------------------------------------------------------------------------- conditions
-def _page(
-    found: Select[Any], query: SearchQuery, order: list[Expression], last: Expression = workflow.c.workflow_id
-) -> Select[Any]:
-    return found.order_by(*order, last).limit(query.size).offset(query.start)
+def _counted(found: Select[Any]) -> Select[Any]:
+    return found.with_only_columns(func.count(), maintain_column_froms=True)
 
 
 def _order(sort: Iterable[tuple[str, bool]], value_of: ValueOf) -> list[Expression]:
@@ -331,7 +360,10 @@ def _expression(condition: Condition, value_of: ValueOf) -> ColumnElement[bool]:
         case Compare() | Among() if value_of is _task_value and condition.key in {"status", "def_name"}:
             return _task_special(condition)
         case Compare():
-            return _compared(value_of(condition.key), condition)
+            value = value_of(condition.key)
+            if value_of is _page_value and condition.value == "":
+                value = _Unindexed(value)
+            return _compared(value, condition)
         case Among():
             return value_of(condition.key).in_(condition.values)
         case Like():

@@ -24,7 +24,6 @@ from engine.ports.stores import (
     Claimed,
     ExecutionStore,
     ExtendLease,
-    MarkPolls,
     Release,
     Write,
     WriteResult,
@@ -34,10 +33,9 @@ from engine.services.committer import Committer, raise_failure
 from engine.services.definitions import Definitions
 from engine.services.delivery import Delivery
 from engine.services.latency import LatencyCounter
+from engine.services.poll_marks import PollMarks
 from engine.services.task_limits import CurrentLimits
 
-POLL_MARK_EVERY_MS = 5_000
-"""How often the time of a worker's last poll is written; in between it is known in memory."""
 LIMITED_LOOK_EVERY_S = 0.5
 """How often a poll that a limit holds back looks by itself: a task may have ended on another server."""
 REPEAT_AFTER_MS = (50, 200, 1_000, 5_000, 15_000)
@@ -86,7 +84,7 @@ class Queues:
         self._given: OrderedDict[tuple[str, int], None] = OrderedDict()
         self._letting_go: set[tuple[str, int]] = set()  # leases on their way back, which nobody may be given
         self._handed: list[_Waiter] = []
-        self._marks: dict[tuple[str, str, str], tuple[int, int]] = {}
+        self._marks = PollMarks(store)
         self._graph_of: Callable[[str], Graph | None] = lambda _: None
         self._note_deadline: Callable[[int], None] = lambda _: None
         self._background: set[asyncio.Task[Any]] = set()
@@ -131,8 +129,9 @@ class Queues:
         `mark`: note that a worker asked; the server's own workers are not among those that clients see.
         """
         queue = f"{domain}:{task_type}" if domain else task_type
-        if mark:
-            self._mark(task_type, domain or "", worker_id)
+        marks = self._marks.note(task_type, domain or "", worker_id, self._clock.now_ms()) if mark else None
+        if marks is not None:
+            self._in_background(self._write(marks))
         if count <= 0:
             return []
         loop = asyncio.get_running_loop()
@@ -441,28 +440,7 @@ class Queues:
 
     async def poll_data(self, task_type: str | None = None) -> list[dict[str, Any]]:
         """PollData objects {queueName, domain?, workerId, lastPollTime}."""
-        latest = {
-            (m.task_type, m.domain, m.worker_id): m.at_ms for m in await self._store.poll_marks(task_type)
-        }
-        for key, (at_ms, _) in self._marks.items():
-            if task_type is None or key[0] == task_type:
-                latest[key] = max(at_ms, latest.get(key, 0))
-        found = []
-        for (name, domain, worker_id), at_ms in sorted(latest.items()):
-            mark: dict[str, Any] = {"queueName": name, "workerId": worker_id, "lastPollTime": at_ms}
-            if domain:
-                mark["domain"] = domain
-            found.append(mark)
-        return found
-
-    def _mark(self, task_type: str, domain: str, worker_id: str) -> None:
-        key, now_ms = (task_type, domain, worker_id), self._clock.now_ms()
-        _, written_ms = self._marks.get(key, (0, 0))
-        if now_ms - written_ms < POLL_MARK_EVERY_MS:
-            self._marks[key] = (now_ms, written_ms)
-            return
-        self._marks[key] = (now_ms, now_ms)
-        self._in_background(self._write(MarkPolls(marks=((*key, now_ms),))))
+        return await self._marks.data(task_type)
 
     def _forget(self, done: asyncio.Task[Any]) -> None:
         self._background.discard(done)

@@ -341,6 +341,8 @@ class Queues:
         if self._waiting and self._limits.stale and not self._refreshing:
             self._refreshing = True
             self._in_background(self._refresh_limits())
+        if self._limits.unread:
+            return  # nobody knows what is limited; the polls are woken, and claim
         for index, write in enumerate(group):
             if isinstance(write, Delta) and write.queue_put and self._waiting:
                 self._offer(index, write, now_ms)

@@ -44,12 +44,19 @@ class CurrentLimits:
         self._metadata = metadata
         self._clock = clock
         self._read_ms: int | None = None
+        self._changes = 0
         self._by_type: dict[str, TaskLimits] = {}
         self.known: TaskLimits = NO_LIMITS
 
     def forget(self) -> None:
         """A definition changed: read them before the next use."""
         self._read_ms = None
+        self._changes += 1
+
+    @property
+    def unread(self) -> bool:
+        """Not read yet, or not since a definition changed here: `known` may be wrong."""
+        return self._read_ms is None
 
     @property
     def stale(self) -> bool:
@@ -62,8 +69,8 @@ class CurrentLimits:
         Raises:
             StoreError: they cannot be read.
         """
-        if self.stale:
-            now_ms = self._clock.now_ms()
+        while self.stale:
+            changes, now_ms = self._changes, self._clock.now_ms()
             found: dict[str, TaskLimit] = {}
             for body in await self._metadata.list_task_defs():
                 fields = _decode(body)
@@ -77,6 +84,8 @@ class CurrentLimits:
                 )
                 if limit is not None:
                     found[fields.name] = limit
+            if changes != self._changes:
+                continue  # changed while they were read
             self._read_ms = now_ms
             if found != self.known:
                 self.known, self._by_type = found, {}

@@ -375,3 +375,26 @@ async def test_slots_hold_under_many_starts_on_two_servers(reopen: Callable[[], 
         await _end(farm)
     assert {state[0] for state in await _states(one, *ids)} == {"COMPLETED"}
     assert await one.engine.store.slots("flow", 99) == (0, [])
+
+
+async def test_a_new_limit_counts_for_polls_that_wait_already(farm: Farm) -> None:
+    """They are handed nothing before the limit is known."""
+    await farm.register(*many(), defs=[TaskDef(name="a")])
+    polls = [await _waiting(farm) for _ in range(3)]
+    await farm.register(*many(), defs=[TaskDef(name="a", concurrent_exec_limit=1)])
+
+    await farm.start()
+    done, waiting = await asyncio.wait(polls, return_when=asyncio.FIRST_COMPLETED, timeout=BOUND_S)
+    for _ in range(200):
+        await asyncio.sleep(0)
+    await farm.engine.committer.idle()
+
+    assert len(done) == 1
+    assert not any(poll.done() for poll in waiting)
+    [polled] = done.pop().result()
+    for left in range(3):
+        await farm.report(polled)
+        if left < 2:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED, timeout=BOUND_S)
+            [polled] = done.pop().result()
+    assert not waiting

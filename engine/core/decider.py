@@ -190,8 +190,6 @@ def _reported(step: Step, event: ev.TaskReported) -> Applied:
         fields["worker_id"] = event.worker_id
     if event.sub_workflow_id is not None:
         fields["sub_workflow_id"] = event.sub_workflow_id
-    if event.external_output_path:
-        fields["external_output_payload_storage_path"] = event.external_output_path
     task = step.move(task, status, output=output, **fields)
     if task.open:
         if worker_task:

@@ -48,7 +48,6 @@ class TaskReported(Struct, kw_only=True, tag=True, omit_defaults=True):
     worker_id: str | None = None
     callback_after_seconds: int = 0
     sub_workflow_id: str | None = None
-    external_output_path: str | None = None
     entry: QueueEntry | None = None
 
 

@@ -43,8 +43,8 @@ async def test_a_document_said_to_lie_elsewhere_is_refused(farm: Farm) -> None:
     workflow_id = await farm.start()
     [polled] = await farm.poll("a")
 
+    request = StartRequest(name="flow", external_input_payload_storage_path="p.json")
     with pytest.raises(InvalidRequestError, match="externalInputPayloadStoragePath: this server keeps no"):
-        request = StartRequest(name="flow", external_input_payload_storage_path="p.json")
         await farm.engine.executions.start(request)
     with pytest.raises(InvalidRequestError, match="externalOutputPayloadStoragePath: this server keeps no"):
         await farm.engine.executions.update(

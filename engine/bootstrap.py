@@ -109,9 +109,7 @@ class Engine:
         self.definitions = Definitions(
             store, metadata, environment=environment, js_problem=scripts.syntax_problem
         )
-        self.metadata = Metadata(
-            metadata, self.definitions, clock, strict=options.strict_definitions
-        )
+        self.metadata = Metadata(metadata, self.definitions, clock, strict=options.strict_definitions)
         self.secrets = Secrets(documents, clock, fixed=options.fixed_secrets, sealer=options.sealer)
         self.environment = Environment(documents, clock, fixed=environment)
         self.schema_registry = SchemaRegistry(documents, clock)
@@ -121,46 +119,7 @@ class Engine:
         self.definitions.on_forget(limits.forget)
         self.queues = Queues(store, self.definitions, delivery, clock, limits)
         self.committer = Committer(store, self.queues)
-        schema_checks = SchemaChecks(documents, scripts)
-        loader = FactLoader(store, self.definitions, scripts, self.environment, schema_checks)
-        self.mailboxes = Mailboxes(loader, self.committer, clock, chance)
-        self.keyed = KeyedStarts(store, documents, mailboxes=self.mailboxes, clock=clock)
-        starts = MessageStarts(
-            store, self.definitions, mailboxes=self.mailboxes, keyed=self.keyed, schemas=schema_checks
-        )
-        self.outbox = Outbox(store, self.committer, self.mailboxes, starts)
-        self.slots = Slots(store, self.definitions, self.mailboxes)
-        self.definitions.on_forget(self.slots.look_at_all)
-        self.timers = Timers(
-            store, self.mailboxes, clock, lambda task_id: self.queues.extend(task_id, None), self.notifier
-        )
-        self.queues.wire_up(self.committer, self.mailboxes.graph_of, self.timers.note)
-        self.executions = Executions(
-            store,
-            self.definitions,
-            mailboxes=self.mailboxes,
-            committer=self.committer,
-            queues=self.queues,
-            feed=self.feed,
-            clock=clock,
-            chance=chance,
-            keyed=self.keyed,
-            schemas=schema_checks,
-            key_strategy=options.key_strategy,
-        )
-        self.executions.on_missing(self.outbox.arrived)
-        self.system_tasks = SystemTasks(
-            store,
-            queues=self.queues,
-            committer=self.committer,
-            mailboxes=self.mailboxes,
-            secrets=self.secrets,
-            callers=callers or {},
-            worker_id="server",
-        )
-        self.executions.on_slot_freed(self.slots.look)
-        self.sync_runs = SyncRuns(store, self.executions, self.feed)
-        self.workflow_tests = WorkflowTests(store, self.executions, self.feed, clock=clock, chance=chance)
+        self._wire_executions(chance, callers=callers, options=options)
         self.mailboxes.on_commit(self._committed)
         self.news = Correspondent(
             self.notifier, queues=self.queues, timers=self.timers, feed=self.feed, clock=clock
@@ -177,6 +136,57 @@ class Engine:
         )
         self._loops: list[asyncio.Task[None]] = []
         self._due_loops = self._steps()
+
+    def _wire_executions(
+        self, chance: Chance, *, callers: Mapping[str, Caller] | None, options: Options
+    ) -> None:
+        """What decides and writes steps, and the services that run workflows by them."""
+        schema_checks = SchemaChecks(self.documents, self.scripts)
+        loader = FactLoader(self.store, self.definitions, self.scripts, self.environment, schema_checks)
+        self.mailboxes = Mailboxes(loader, self.committer, self.clock, chance)
+        self.keyed = KeyedStarts(self.store, self.documents, mailboxes=self.mailboxes, clock=self.clock)
+        starts = MessageStarts(
+            self.store, self.definitions, mailboxes=self.mailboxes, keyed=self.keyed, schemas=schema_checks
+        )
+        self.outbox = Outbox(self.store, self.committer, self.mailboxes, starts)
+        self.slots = Slots(self.store, self.definitions, self.mailboxes)
+        self.definitions.on_forget(self.slots.look_at_all)
+        self.timers = Timers(
+            self.store,
+            self.mailboxes,
+            self.clock,
+            lambda task_id: self.queues.extend(task_id, None),
+            self.notifier,
+        )
+        self.queues.wire_up(self.committer, self.mailboxes.graph_of, self.timers.note)
+        self.executions = Executions(
+            self.store,
+            self.definitions,
+            mailboxes=self.mailboxes,
+            committer=self.committer,
+            queues=self.queues,
+            feed=self.feed,
+            clock=self.clock,
+            chance=chance,
+            keyed=self.keyed,
+            schemas=schema_checks,
+            key_strategy=options.key_strategy,
+        )
+        self.executions.on_missing(self.outbox.arrived)
+        self.system_tasks = SystemTasks(
+            self.store,
+            queues=self.queues,
+            committer=self.committer,
+            mailboxes=self.mailboxes,
+            secrets=self.secrets,
+            callers=callers or {},
+            worker_id="server",
+        )
+        self.executions.on_slot_freed(self.slots.look)
+        self.sync_runs = SyncRuns(self.store, self.executions, self.feed)
+        self.workflow_tests = WorkflowTests(
+            self.store, self.executions, self.feed, clock=self.clock, chance=chance
+        )
 
     def _wire_events(
         self,

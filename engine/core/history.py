@@ -26,10 +26,12 @@ class Kept(Struct, kw_only=True, omit_defaults=True):
 
     Attributes:
         outputs: by task id, of ended tasks that it removed or opened again.
+        polled: by task id, of the same: worker id, time of the first poll, polls.
         variables, failed_refs, failed_names, create_ms: of the workflow that it began anew.
     """
 
     outputs: dict[str, Raw] = {}
+    polled: dict[str, tuple[str, int, int]] = {}
     variables: dict[str, Any] = {}
     failed_refs: list[str] = []
     failed_names: list[str] = []
@@ -100,4 +102,11 @@ def _kept(step: Step, event: ev.Event) -> Kept | None:
         if old is not None and not old.open and (task.open or task.output != old.output):
             lost[task_id] = old
     outputs = {task_id: task.output for task_id, task in lost.items() if task.output != EMPTY_OBJECT}
-    return Kept(outputs=outputs) if outputs else None
+    polled = {task_id: polled_by(task) for task_id, task in lost.items() if task.state.poll_count}
+    return Kept(outputs=outputs, polled=polled) if outputs or polled else None
+
+
+def polled_by(task: Task) -> tuple[str, int, int]:
+    """Worker id, time of the first poll and number of polls, as an ended task's row has them."""
+    state = task.state
+    return state.worker_id if isinstance(state.worker_id, str) else "", state.start_time, state.poll_count

@@ -21,7 +21,7 @@ from engine.core import facts as f
 from engine.core.decider import Decision, decide
 from engine.core.errors import InvalidRequestError, InvariantError, NotFoundError, RefusedError
 from engine.core.graph import SYSTEM_TYPES, Graph, compile_definition
-from engine.core.history import begins_anew, read_row
+from engine.core.history import begins_anew, polled_by, read_row
 from engine.core.model import TaskDef, WorkflowDef, collect_tasks, decode_workflow_def, map_tasks
 from engine.core.records import EMPTY_OBJECT, Header, HistoryRow, Lease, QueueEntry, Task
 from engine.core.statuses import TASK_OPEN, WORKFLOW_OPEN, WorkflowStatus
@@ -205,6 +205,7 @@ class _Replay:
         self._first = anew[-1] if anew else 0
         self._before, self._moments = moments[: self._first], moments[self._first :]
         self._outputs = _outputs(self._moments)
+        self._keeping = [moment for moment in self._moments if moment.recorded.kept is not None]
 
     async def run(self) -> Replayed:
         divergence = None
@@ -314,15 +315,11 @@ class _Replay:
         """The queue as far as it matters: who had polled what ends in this step."""
         entries = {}
         for task in self._view.tasks.values():
-            stored = self._stored.get(task.id)
-            if task.state.status not in TASK_OPEN or stored is None or not stored.state.poll_count:
+            polled = self._polled(moment, task.id) if task.state.status in TASK_OPEN else None
+            if polled is None:
                 continue
-            worker_id = stored.state.worker_id
-            lease = Lease(
-                worker_id=worker_id if isinstance(worker_id, str) else "",
-                start_ms=stored.state.start_time,
-                poll_count=stored.state.poll_count,
-            )
+            worker_id, start_ms, poll_count = polled
+            lease = Lease(worker_id=worker_id, start_ms=start_ms, poll_count=poll_count)
             entries[task.id] = QueueEntry(
                 task_id=task.id, workflow_id=self._view.workflow_id, queue="", lease=lease
             )
@@ -330,6 +327,15 @@ class _Replay:
         if isinstance(event, ev.DeadlinePassed):
             entries[event.task_id] = event.entry
         return entries
+
+    def _polled(self, moment: Moment, task_id: str) -> tuple[str, int, int] | None:
+        """Who polled a task by the end that comes next: an operation may have used its row again since."""
+        for later in self._keeping:
+            kept = later.recorded.kept
+            if later.number > moment.number and kept is not None and task_id in kept.polled:
+                return kept.polled[task_id]
+        stored = self._stored.get(task_id)
+        return None if stored is None or not stored.state.poll_count else polled_by(stored)
 
     async def _script(self, fact: f.ScriptFact) -> f.ScriptOutcome:
         for task in self._stored.values():

@@ -65,6 +65,13 @@ def wide_fork(branches: int) -> list[Definition]:
     return [dynamic_fork(fork, branches), _join(fork)]
 
 
+def parent_of(child: str) -> list[Definition]:
+    """A sub-workflow behind a worker's task: one that is surely reached, and starts late."""
+    first = {"name": "steady", "taskReferenceName": "before", "type": "SIMPLE"}
+    inner = {"name": child, "taskReferenceName": "inner", "type": "SUB_WORKFLOW"}
+    return [first, {**inner, "subWorkflowParam": {"name": child, "version": 1}}]
+
+
 def dynamic_fork(base: Definition, branches: int) -> Definition:
     """A dynamic fork over so many tasks that workers do."""
     ref = base["taskReferenceName"]

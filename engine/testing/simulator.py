@@ -25,7 +25,7 @@ from engine.adapters.memory.documents import MemoryDocumentStore
 from engine.adapters.memory.store import MemoryExecutionStore, MemoryMetadataStore
 from engine.core.model import encode
 from engine.ports.stores import ExecutionStore
-from engine.testing.generated import TASK_DEFS, definition, wide_fork
+from engine.testing.generated import TASK_DEFS, definition, parent_of, wide_fork
 from engine.testing.services import SeededChance
 from engine.testing.simulator_audit import Audit
 from engine.testing.simulator_clients import Habits, Operator, Outside, Signaller, Starter, Worker
@@ -235,6 +235,8 @@ class Simulation:
                 made["failureWorkflow"] = "cleanup"
             if name == "three":
                 made |= {"timeoutSeconds": 120, "timeoutPolicy": "TIME_OUT_WF"}
+            if name in {"child", "one"}:
+                made["tasks"] = [*parent_of(child), *made["tasks"]]
             if name in {"two", "three"}:
                 made["tasks"] = [*wide_fork(self.dice.choice((2, 5, 12))), *made["tasks"]]
             await metadata.register_workflow(msgspec.json.encode(made), overwrite=True)

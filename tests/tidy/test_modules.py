@@ -9,6 +9,7 @@ ENTRY_POINTS = {
     "api.cli": "the command `showrunner`",
     "media_workers.__main__": "`python -m media_workers`",
     "media_workers.procs.launch": "run as a script between fork and exec of every tool",
+    "api.server_process": "run as a child process by api.supervisor",
     "engine.adapters.scripts.quickjs_worker": "run as a child process by quickjs_runner",
     "engine.adapters.scripts.schema_worker": "run as a child process by quickjs_runner",
     "engine.adapters.sql.migrations.env": "run by Alembic",

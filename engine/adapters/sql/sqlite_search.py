@@ -24,7 +24,8 @@ T = TypeVar("T")
 
 _DIALECT = sqlite_dialect(paramstyle="named")
 _STEPS_BETWEEN_LOOKS = 100_000
-"""Instructions of SQLite's machine between two looks at the clock: a millisecond or two."""
+"""Instructions of SQLite's machine between two looks at the clock: milliseconds. Each look takes the
+interpreter's lock, which a busy event loop gives only every few milliseconds, so they must be rare."""
 
 
 def sql(statement: ClauseElement) -> tuple[str, dict[str, Any]]:

@@ -92,9 +92,8 @@ class EngineSettings(BaseSettings):
 
     workflow_listener: str = Field(
         "",
-        description="Where workflows report that have workflowStatusListenerEnabled and no sink of their own: "
-        "a URL that gets a POST of the workflow's summary, or an event queue such as conductor:NAME. Empty: "
-        "nowhere.",
+        description="Where workflows with workflowStatusListenerEnabled report that name no sink: a URL that "
+        "gets a POST of the workflow's summary, or an event queue such as conductor:NAME. Empty: nowhere.",
     )
 
     def environment(self) -> dict[str, str]:

@@ -12,6 +12,7 @@ from engine.core import events as ev
 from engine.core import messages as m
 from engine.core.errors import EngineError, RefusedError, StoreError
 from engine.core.records import Message
+from engine.core.statuses import WORKFLOW_OPEN
 from engine.ports.stores import ExecutionStore, MessagesDone
 from engine.services.committer import Committer
 from engine.services.mailboxes import Mailboxes
@@ -136,6 +137,24 @@ class Outbox:
         finally:
             self._under_way.discard(message.id)
 
+    async def _revive(self, parent_id: str, revived: m.ChildRevivedBody) -> None:
+        """The parent runs again; when the child has ended meanwhile, its end is told anew."""
+        event = ev.ChildRevived(task_id=revived.task_id, child_id=revived.child_id)
+        await self._mailboxes.submit(parent_id, event)
+        child = await self._store.row(revived.child_id)
+        if child is None or child.header.status in WORKFLOW_OPEN:
+            return
+        header = child.header
+        ended = ev.ChildEnded(
+            task_id=revived.task_id,
+            child_id=revived.child_id,
+            name=f"{header.name}.{header.version}/{header.workflow_id}",
+            status=header.status,
+            output=child.output,
+            reason=header.reason,
+        )
+        await self._mailboxes.submit(parent_id, ended)
+
     async def _handle(self, message: Message) -> None:
         target = message.target_id
         match message.kind:
@@ -156,10 +175,7 @@ class Outbox:
                 )
                 await self._mailboxes.submit(target, event)
             case "child_revived":
-                revived = msgspec.json.decode(message.body, type=m.ChildRevivedBody)
-                await self._mailboxes.submit(
-                    target, ev.ChildRevived(task_id=revived.task_id, child_id=revived.child_id)
-                )
+                await self._revive(target, msgspec.json.decode(message.body, type=m.ChildRevivedBody))
             case "terminate_child":
                 await self._starts.terminate_child(
                     target, msgspec.json.decode(message.body, type=m.TerminateChild)

@@ -116,8 +116,8 @@ class FactLoader:
                     mark.domain: mark.at_ms for mark in sorted(marks, key=lambda m: m.at_ms)
                 }
             case f.EnvironmentFact(name):
-                found = None if self._environment is None else await self._environment.value(name)
-                view.stored_environment[name] = found
+                value = None if self._environment is None else await self._environment.value(name)
+                view.stored_environment[name] = value
             case f.SchemaFact(name, version):
                 known = None if self._schemas is None else await self._schemas.registered(name, version)
                 view.schemas[fact] = known

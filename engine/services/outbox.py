@@ -181,8 +181,8 @@ class Outbox:
                     target, msgspec.json.decode(message.body, type=m.TerminateChild)
                 )
             case "start_failure_workflow":
-                body = msgspec.json.decode(message.body, type=m.StartFailureWorkflow)
-                await self._starts.failure_workflow(target, body)
+                failed = msgspec.json.decode(message.body, type=m.StartFailureWorkflow)
+                await self._starts.failure_workflow(target, failed)
             case "publish_event":
                 event_body = msgspec.json.decode(message.body, type=m.PublishEvent)
                 await self._publish(event_body.queue, bytes(event_body.payload), event_body.event_id)

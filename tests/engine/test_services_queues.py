@@ -201,7 +201,7 @@ async def test_a_task_that_cannot_be_shown_to_its_poll_goes_back(reopen: Reopen)
     two.store.load = fails  # type: ignore[attr-defined]  # stands before the store's own
     with pytest.raises(StoreError, match="the disk said no"):
         await two.poll("a")
-    del two.store.load  # type: ignore[attr-defined]  # as above
+    del two.store.load
 
     assert len(await two.poll("a", timeout_ms=LONG_MS)) == 1
 

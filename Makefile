@@ -18,7 +18,7 @@ help:
 	@echo "make simulate  whole histories with faults, each from a seed (SEEDS=500 FROM=0)"
 	@echo "make check     ruff, mypy, import contracts"
 	@echo "make fix       what ruff can correct by itself"
-	@echo "make docs      draw the status diagrams of ARCHITECTURE.md anew"
+	@echo "make docs      draw the diagrams and tables of ARCHITECTURE.md anew"
 	@echo "make bench     measure the engine on SQLite and PostgreSQL (BENCH_ARGS)"
 	@echo "make bench-upstream  the same beside upstream Conductor, with ratios (needs Maven, Java)"
 	@echo "make services  install the servers that tests need (as root on Debian: redis-server)"
@@ -49,6 +49,7 @@ fix: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m tests.tidy.diagrams
+	$(BIN)/python -m tests.tidy.coverage_table
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench.run $(BENCH_ARGS)

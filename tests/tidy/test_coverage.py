@@ -11,6 +11,7 @@ import pytest
 from api.app import CONDUCTOR_ROUTERS
 from engine.core.graph import SYSTEM_TYPES
 from tests.conformance import kit
+from tests.tidy.coverage_table import DOCUMENT, block
 from tests.tidy.tree import ROOT, functions, parsed
 
 TABLE = tomllib.loads((ROOT / "tests" / "conformance" / "coverage.toml").read_text(encoding="utf-8"))
@@ -84,3 +85,8 @@ def test_the_named_cases_are_recorded() -> None:
 def _test_names(path: Path) -> set[str]:
     tree: ast.Module = parsed(path)
     return {function.name for function in functions(tree)}
+
+
+def test_the_document_has_the_table() -> None:
+    """ARCHITECTURE.md shows it as it is; `make docs` writes it there."""
+    assert block() in DOCUMENT.read_text(encoding="utf-8")

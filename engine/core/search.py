@@ -93,6 +93,10 @@ TASK_FIELDS: Mapping[str, Field] = _fields(
 SEARCH_MS_MAX = 10_000
 """How long a store works on one search. Free text has no index: it reads every row that the query leaves."""
 
+TOTAL_EXACT_MAX = 10_000
+"""Matches that every store counts exactly. Beyond it a store may answer an estimate above this bound instead,
+so that a search costs the same however many rows it matches; Elasticsearch stops counting here, too."""
+
 UNSORTABLE = frozenset({"input", "output"})
 
 PLAIN_CLASSIFIER = "workflow"

@@ -162,6 +162,9 @@ class ExecutionStore(Protocol):
     delta_rows_max: int | None
     """How many rows one delta may touch; None = no bound of the store's own."""
 
+    total_exact_max: int | None
+    """Matches of a search that are counted exactly; None = however many."""
+
     async def write(self, group: Sequence[Write]) -> list[WriteResult]:
         """Do all of `group` in one transaction, durable when this returns; deltas first, then the rest.
 
@@ -300,7 +303,10 @@ class ExecutionStore(Protocol):
         ...
 
     async def search(self, query: SearchQuery) -> tuple[int, list[WorkflowRow]]:
-        """All matches counted, one page of them returned.
+        """How many match, and one page of them.
+
+        The count is exact up to `total_exact_max`. Beyond, it is an estimate: greater than the bound, and
+        never less than the end of the page returned. Pages themselves are exact however far.
 
         Raises (here and in the other searches):
             SearchTooLongError: it looks at more than it may in its time.

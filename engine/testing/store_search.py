@@ -6,12 +6,13 @@ import pytest
 from msgspec import Raw
 
 from engine.core.records import Header
-from engine.core.search import SearchQuery
+from engine.core.search import TOTAL_EXACT_MAX, SearchQuery
 from engine.core.search_grammar import parse_query
 from engine.core.statuses import WorkflowStatus
 from engine.ports.stores import ExecutionStore
 from engine.testing.builders import accepted, creation, header, step
 
+TOTALS, PAGE = 30, 7
 SOME = [
     header("a", name="Video_1", create_ms=100, priority=1, correlation_id="Corr", parent_workflow_id="b"),
     header(
@@ -133,6 +134,36 @@ class SearchContract:
         assert await page(3, 3) == (4, ["a"])
         assert await page(9, 3) == (4, [])
         assert await page(0, 0) == (4, [])
+
+    async def test_totals(self, store: ExecutionStore) -> None:
+        """Exact up to the store's bound, which is no small one; above it beyond, and pages stay exact."""
+        assert store.total_exact_max is None or store.total_exact_max >= TOTAL_EXACT_MAX
+        many = [header(f"w{n:02}", name=f"f{n % 2}", create_ms=n) for n in range(TOTALS)]
+        await filled(store, many)
+        bound = None
+        if store.total_exact_max is not None:
+            bound = store.total_exact_max = TOTALS // 2
+
+        async def pages(query: str) -> None:
+            ids: list[str] = []
+            wanted = [
+                one.workflow_id for one in reversed(many) if query in ("", f"workflowType = {one.name}")
+            ]
+            for start in range(0, len(wanted) + 2 * PAGE, PAGE):
+                total, rows = await store.search(
+                    parse_query(query, free_text="", sort="", start=start, size=PAGE)
+                )
+                ids += [row.header.workflow_id for row in rows]
+                if bound is None or len(wanted) <= bound:
+                    assert total == len(wanted)
+                else:
+                    assert total > bound
+                    assert total >= start + len(rows) or not rows
+                assert len(ids) == min(start + PAGE, len(wanted))
+            assert ids == wanted
+
+        await pages("workflowType = f1")
+        await pages("")
 
     async def test_rows_are_whole(self, store: ExecutionStore) -> None:
         """A hit has what `row` gives."""

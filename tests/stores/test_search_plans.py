@@ -58,7 +58,9 @@ async def test_sqlite_finds_workflows_by_an_index(database_path: Path, query: st
     store = SqliteExecutionStore(database_path, "OFF")
     wanted = workflow_query(query)
     try:
-        steps = plan(store, search_sql.search_count(wanted)) + plan(store, search_sql.search_page(wanted))
+        steps = plan(store, search_sql.counted(search_sql.search_found(wanted))) + plan(
+            store, search_sql.search_page(wanted)
+        )
     finally:
         await store.close()
 
@@ -84,7 +86,7 @@ async def test_sqlite_finds_tasks_by_an_index(database_path: Path, query: str) -
     store = SqliteExecutionStore(database_path, "OFF")
     wanted = task_query(query)
     statements = (
-        search_sql.task_search_count(wanted),
+        search_sql.counted(search_sql.task_search_found(wanted)),
         search_sql.task_search_page(wanted),
         search_sql.by_tasks_count(wanted),
     )

@@ -80,6 +80,7 @@ class MemoryExecutionStore:
     """ExecutionStore in plain dicts."""
 
     delta_rows_max: int | None = None
+    total_exact_max: int | None = None
 
     def __init__(self) -> None:
         self._workflows: dict[str, _Workflow] = {}

@@ -1,4 +1,8 @@
-"""Search in PostgreSQL: SQLAlchemy writes the statements, the driver runs them."""
+"""Search in PostgreSQL: SQLAlchemy writes the statements, the driver runs them.
+
+Counting every match would cost as much as there are matches, so it ends at a bound; beyond it the planner's
+estimate has to do.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]  # the driver ships no types
+import msgspec
 from msgspec import Raw
+from sqlalchemy import Select
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.sql.expression import ClauseElement
 
@@ -15,7 +21,7 @@ from engine.adapters.sql import codec, search_sql
 from engine.adapters.sql.postgres_connection import DISCONNECTED, PostgresDatabase, meaning
 from engine.core.errors import SearchTooLongError
 from engine.core.records import Task
-from engine.core.search import SEARCH_MS_MAX, SearchQuery
+from engine.core.search import SEARCH_MS_MAX, TOTAL_EXACT_MAX, SearchQuery
 from engine.ports.stores import WorkflowRow
 
 Row = Sequence[Any]
@@ -39,27 +45,29 @@ class PostgresSearch:
 
     Attributes:
         search_ms_max: how long one statement of a search may take.
+        total_exact_max: totals up to it are exact, larger ones are an estimate.
     """
 
     def __init__(self, database: PostgresDatabase) -> None:
         self.database = database
         self.search_ms_max = SEARCH_MS_MAX
+        self.total_exact_max: int | None = TOTAL_EXACT_MAX
 
     async def search(self, query: SearchQuery) -> tuple[int, list[WorkflowRow]]:
-        found, rows = await self._count_and_page(
-            query, search_sql.search_count(query), search_sql.search_page(query)
+        found, rows = await self._page_and_total(
+            query, search_sql.search_found(query), search_sql.search_page(query)
         )
         return found, [workflow_row(row) for row in rows]
 
     async def search_by_tasks(self, query: SearchQuery) -> tuple[int, list[WorkflowRow]]:
-        found, rows = await self._count_and_page(
-            query, search_sql.by_tasks_count(query), search_sql.by_tasks_page(query)
+        found, rows = await self._page_and_total(
+            query, search_sql.by_tasks_found(query), search_sql.by_tasks_page(query)
         )
         return found, [workflow_row(row) for row in rows]
 
     async def search_tasks(self, query: SearchQuery) -> tuple[int, list[Task]]:
-        found, rows = await self._count_and_page(
-            query, search_sql.task_search_count(query), search_sql.task_search_page(query)
+        found, rows = await self._page_and_total(
+            query, search_sql.task_search_found(query), search_sql.task_search_page(query)
         )
         return found, [codec.task_from(tuple(row)) for row in rows]
 
@@ -68,17 +76,33 @@ class PostgresSearch:
         async with self._searching() as connection:
             return {row[0]: int(row[1]) for row in await connection.fetch(statement, *values)}
 
-    async def _count_and_page(
-        self, query: SearchQuery, count: ClauseElement, page: ClauseElement
+    async def _page_and_total(
+        self, query: SearchQuery, found: Select[Any], page: ClauseElement
     ) -> tuple[int, list[Row]]:
-        """All matches counted and one page of them, both of one state of the database."""
-        counting, counting_values = numbered(count)
-        paging, paging_values = numbered(page)
+        """One page of the matches and how many there are, both of one state of the database."""
+        paging, values = numbered(page)
         async with self._searching() as connection:
-            found = int(await connection.fetchval(counting, *counting_values))
-            if query.size <= 0 or query.start >= found:
-                return found, []
-            return found, await connection.fetch(paging, *paging_values)
+            rows = await connection.fetch(paging, *values) if query.size > 0 else []
+            seen = query.start + len(rows) if rows else 0
+            if query.size > len(rows) and (rows or query.start == 0):
+                return seen, rows  # the last page: nothing is left to count
+            total = await self._total(connection, found)
+            if query.size > 0 and not rows:
+                total = min(total, query.start)
+            return max(total, seen), rows
+
+    async def _total(self, connection: Any, found: Select[Any]) -> int:
+        """How many matches there are: exact up to the bound, else an estimate above it."""
+        bound = self.total_exact_max
+        counting, values = numbered(
+            search_sql.counted(found) if bound is None else search_sql.counted_up_to(found, bound + 1)
+        )
+        total = int(await connection.fetchval(counting, *values))
+        if bound is None or total <= bound:
+            return total
+        text, values = numbered(found)
+        [plan] = msgspec.json.decode(await connection.fetchval("EXPLAIN (FORMAT JSON) " + text, *values))
+        return max(total, int(plan["Plan"]["Plan Rows"]))
 
     @asynccontextmanager
     async def _searching(self) -> AsyncIterator[Any]:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     cast,
     func,
     literal,
+    literal_column,
     not_,
     or_,
     select,
@@ -178,8 +179,9 @@ def _fits_postgresql(element: _Fits, compiler: SQLCompiler, **options: Any) -> s
 
 
 # -------------------------------------------------------------------------------------------------- workflows
-def search_count(query: SearchQuery) -> Select[Any]:
-    return _counted(_workflows(query).where(_workflow_condition(query)))
+def search_found(query: SearchQuery) -> Select[Any]:
+    """The ids of all matches."""
+    return _workflows(query).where(_workflow_condition(query))
 
 
 def search_page(query: SearchQuery) -> Select[Any]:
@@ -248,8 +250,9 @@ def _workflow_value(key: str) -> Expression:
 
 
 # ------------------------------------------------------------------------------------------------------ tasks
-def task_search_count(query: SearchQuery) -> Select[Any]:
-    return _counted(_tasks(query).where(_task_condition(query)))
+def task_search_found(query: SearchQuery) -> Select[Any]:
+    """The ids of all matches."""
+    return _tasks(query).where(_task_condition(query))
 
 
 def task_search_page(query: SearchQuery) -> Select[Any]:
@@ -269,10 +272,14 @@ def by_tasks_count(query: SearchQuery) -> Select[Any]:
 
 def by_tasks_page(query: SearchQuery) -> Select[Any]:
     """header, input, output of workflows that have a task that the query finds."""
-    having = _tasks(query).where(_task_condition(query)).with_only_columns(task.c.workflow_id)
     keys = [(BY_TASKS_ORDER[key], down) for key, down in query.sort if key in BY_TASKS_ORDER]
-    found = select(workflow.c.workflow_id).where(workflow.c.workflow_id.in_(having))
-    return _workflow_page(found, query, keys or NEWEST_FIRST)
+    return _workflow_page(by_tasks_found(query), query, keys or NEWEST_FIRST)
+
+
+def by_tasks_found(query: SearchQuery) -> Select[Any]:
+    """The ids of workflows that have a task that the query finds."""
+    having = _tasks(query).where(_task_condition(query)).with_only_columns(task.c.workflow_id)
+    return select(workflow.c.workflow_id).where(workflow.c.workflow_id.in_(having))
 
 
 def _tasks(query: SearchQuery) -> Select[Any]:
@@ -340,8 +347,15 @@ def _number(document: Expression, member: str) -> Expression:
 
 
 # ------------------------------------------------------------------------------------------------- conditions
-def _counted(found: Select[Any]) -> Select[Any]:
+def counted(found: Select[Any]) -> Select[Any]:
+    """How many rows that is."""
     return found.with_only_columns(func.count(), maintain_column_froms=True)
+
+
+def counted_up_to(found: Select[Any], bound: int) -> Select[Any]:
+    """How many rows that is, looking at no more of them than the bound."""
+    some = found.with_only_columns(literal_column("1"), maintain_column_froms=True).limit(bound)
+    return select(func.count()).select_from(some.subquery())
 
 
 def _order(sort: Iterable[tuple[str, bool]], value_of: ValueOf) -> list[Expression]:

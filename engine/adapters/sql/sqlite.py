@@ -51,6 +51,7 @@ class SqliteExecutionStore(SqliteSearch):
     """
 
     delta_rows_max: int | None = None
+    total_exact_max: int | None = None
 
     def __init__(
         self, path: Path | str, synchronous: Synchronous = "FULL", *, size_bytes_max: int | None = None

@@ -52,7 +52,7 @@ class SqliteSearch:
 
     async def search(self, query: SearchQuery) -> tuple[int, list[WorkflowRow]]:
         found, rows = await self._count_and_page(
-            query, search_sql.search_count(query), search_sql.search_page(query)
+            query, search_sql.counted(search_sql.search_found(query)), search_sql.search_page(query)
         )
         return found, [workflow_row(row) for row in rows]
 
@@ -64,7 +64,7 @@ class SqliteSearch:
 
     async def search_tasks(self, query: SearchQuery) -> tuple[int, list[Task]]:
         found, rows = await self._count_and_page(
-            query, search_sql.task_search_count(query), search_sql.task_search_page(query)
+            query, search_sql.counted(search_sql.task_search_found(query)), search_sql.task_search_page(query)
         )
         return found, [codec.task_from(row) for row in rows]
 

@@ -16,6 +16,7 @@ from api.conductor import (
     bulk,
     documents,
     events,
+    external,
     metadata,
     openapi,
     running,
@@ -40,6 +41,7 @@ PRODUCT_PREFIXES = ("/api/v1", "/media")
 CONDUCTOR_ROUTERS = (
     ops.router,
     sync_runs.router,  # before the routes whose path arguments would take theirs
+    external.router,
     searches.router,
     running.router,
     tasks.router,
@@ -123,6 +125,7 @@ def create_app(
     product_prefixes: Sequence[str] = PRODUCT_PREFIXES,
     body_bytes_max: int = BODY_BYTES_MAX,
     shipped_workflows: frozenset[tuple[str, int]] = frozenset(),
+    public_url: str = "",
 ) -> Application:
     """Put the application together around an open engine, which stays the caller's to close.
 
@@ -136,6 +139,7 @@ def create_app(
         product_prefixes: paths with their own error format, without a closing slash.
         body_bytes_max: bound of a request body on the Conductor surface.
         shipped_workflows: name and version of the workflows that the server registers itself.
+        public_url: scheme and host that clients see, empty for that of each request.
     """
 
     @asynccontextmanager
@@ -164,6 +168,7 @@ def create_app(
     app.state.body_bytes_max = body_bytes_max
     app.state.shipped_workflows = shipped_workflows
     app.state.storage_writable = storage_writable
+    app.state.public_url = public_url
     app.state.retiring = False
     for router in (*routers, *CONDUCTOR_ROUTERS):
         app.include_router(router)

@@ -145,6 +145,7 @@ def application(engine: Engine, service: VideoService, settings: ServerSettings)
         product_prefixes=PRODUCT_PREFIXES,
         storage_writable=lambda: os.access(service.media.root / "sources", os.W_OK),
         shipped_workflows=shipped_workflows(),
+        public_url=settings.public_url,
     )
 
 

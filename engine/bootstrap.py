@@ -14,6 +14,7 @@ from engine.adapters.brokers.opening import open_brokers
 from engine.adapters.calls.addresses import parse_networks
 from engine.adapters.calls.http import HttpCaller
 from engine.adapters.calls.kafka import KafkaCaller
+from engine.adapters.payloads.opening import open_payloads
 from engine.adapters.scripts.quickjs_runner import QuickJsRunner
 from engine.adapters.system.real import SystemChance, SystemClock
 from engine.adapters.system.sealing import FernetSealer
@@ -25,6 +26,7 @@ from engine.ports.brokers import Broker
 from engine.ports.calls import Caller
 from engine.ports.documents import DocumentStore
 from engine.ports.notifier import Alone, Notifier
+from engine.ports.payloads import PayloadStore
 from engine.ports.scripts import ScriptRunner
 from engine.ports.stores import ExecutionStore, MetadataStore
 from engine.ports.system import Chance, Clock
@@ -48,6 +50,7 @@ from engine.services.news import Correspondent
 from engine.services.notices import Notices
 from engine.services.options import Options
 from engine.services.outbox import Outbox
+from engine.services.payloads import ExternalPayloads
 from engine.services.queue_updates import QueueUpdates
 from engine.services.queues import Queues
 from engine.services.retention import Retention
@@ -70,6 +73,8 @@ SWEEP_EVERY_S = 30.0
 """How often the safety net looks for messages a crash left behind."""
 SWEEP_SHARED_EVERY_S = 0.5
 """The same where other servers may have crashed."""
+PAYLOADS_RETRY_MS_MAX = 60_000
+"""The longest pause between looks for old payloads while their store is away."""
 SERVER_NUMBER_MASK = 2**31 - 1
 HOUR_MS = 3_600_000
 
@@ -80,6 +85,7 @@ class Engine:
     Attributes:
         executions, queues, metadata, scheduler, event_handlers, events, queue_updates, feed: the services
             that the API calls.
+        payloads: inputs and outputs that clients put elsewhere.
         documents: named documents of the services around the engine (schedules, secrets, ...).
         timers, outbox, committer, mailboxes: what keeps them going; tests and metrics look at them.
     """
@@ -98,10 +104,14 @@ class Engine:
         callers: Mapping[str, Caller] | None = None,
         brokers: Mapping[str, Broker] | None = None,
         notifier: Notifier | None = None,
+        payloads: PayloadStore | None = None,
     ) -> None:
         options = options or Options()
         self.store = store
         self.notifier = notifier or Alone()
+        self.payloads = ExternalPayloads(
+            payloads, clock, chance, notifier=self.notifier, keep_ms=options.keep_payloads_ms
+        )
         self.documents = documents
         self.scripts = scripts
         self.clock = clock
@@ -170,6 +180,7 @@ class Engine:
             chance=chance,
             keyed=self.keyed,
             schemas=schema_checks,
+            external=self.payloads,
             key_strategy=options.key_strategy,
         )
         self.executions.on_missing(self.outbox.arrived)
@@ -241,7 +252,8 @@ class Engine:
         notices = DueLoop("notices", self.notices.step, clock)
         self.notices.on_due(notices.note)
         retention = DueLoop("retention", self.retention.step, clock)
-        return [timers, schedules, consumers, upkeep, updates, retention, notices]
+        payloads = DueLoop("payloads", self.payloads.step, clock, retry_ms_max=PAYLOADS_RETRY_MS_MAX)
+        return [timers, schedules, consumers, upkeep, updates, retention, notices, payloads]
 
     def _committed(self, view: View, delta: Delta) -> None:
         """After every step: send what it says to others, mind its timers, tell whoever watches."""
@@ -309,6 +321,7 @@ class Engine:
         await self.mailboxes.idle()
         await self.outbox.idle()
         await self.committer.idle()
+        await self.payloads.aclose()
         await self.scripts.aclose()
         await self.notifier.close()
         await self.store.close()
@@ -339,6 +352,12 @@ async def open_engine(
         kafka_servers=settings.events_kafka,
         group=settings.events_group,
     )
+    payloads = open_payloads(
+        settings.payloads,
+        settings.data,
+        region=settings.payloads_s3_region,
+        endpoint=settings.payloads_s3_endpoint,
+    )
     backend = await open_backend(
         settings.database, settings.data, settings.sqlite_synchronous, chance.seed() & SERVER_NUMBER_MASK
     )
@@ -353,6 +372,7 @@ async def open_engine(
         environment=settings.environment(),
         options=_options(settings),
         brokers=brokers,
+        payloads=payloads,
         callers={
             "HTTP": HttpCaller(networks=parse_networks(settings.http_task_networks)),
             "KAFKA_PUBLISH": KafkaCaller(),
@@ -375,5 +395,6 @@ def _options(settings: EngineSettings) -> Options:
         strict_definitions=settings.strict_definitions,
         sealer=FernetSealer(keys) if keys else None,
         listener_sink=settings.workflow_listener,
+        keep_payloads_ms=round(settings.payloads_keep_hours * HOUR_MS) or None,
         keep_ended_ms=round(settings.retention_hours * HOUR_MS) or None,
     )

@@ -84,6 +84,26 @@ class EngineSettings(BaseSettings):
         "installation on the same broker needs its own.",
     )
 
+    payloads: str = Field(
+        "",
+        description="Where clients put inputs and outputs that are too large for a request: "
+        "s3://BUCKET/PREFIX (extra: s3), or empty for the data folder. Servers that share a database but "
+        "no data folder need S3.",
+    )
+    payloads_s3_region: str = Field(
+        "", description="AWS region of that bucket; empty for the one that AWS's own tools would take."
+    )
+    payloads_s3_endpoint: str = Field(
+        "",
+        description="URL of another server that speaks S3, as clients reach it, too; empty for AWS itself.",
+    )
+    payloads_keep_hours: float = Field(
+        24,
+        ge=0,
+        description="Payloads are deleted so many hours after they were put there; workflows have taken over "
+        "by then what they need. 0 keeps them all.",
+    )
+
     @field_validator("http_task_networks")
     @classmethod
     def _networks(cls, value: str) -> str:

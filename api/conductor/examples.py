@@ -198,7 +198,11 @@ SHAPES: dict[str, Any] = {
     },
     "PollData": {"queueName": "greet", "workerId": "worker-1", "lastPollTime": AT_MS},
     "TaskExecLog": {"log": "greeting Ada", "taskId": TASK_ID, "createdTime": AT_MS},
-    "ExternalLocation": {},
+    "ExternalLocation": {
+        "uri": "http://127.0.0.1:8080/api/payloads/task_output/5d41402abc4b2a76b9719d911017c592.json"
+        "?expires=1784620800000&signature=2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
+        "path": "task_output/5d41402abc4b2a76b9719d911017c592.json",
+    },
     "WorkflowDefSummary": {"name": "hello", "version": 1, "createTime": AT_MS},
     "DefinitionWarnings": {
         "warnings": [

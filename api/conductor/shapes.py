@@ -232,7 +232,7 @@ class WorkflowDefSummary(Wire):
 
 
 class ExternalLocation(Wire):
-    """Where to put or fetch a large payload; empty when the server keeps payloads itself."""
+    """Where to put or fetch a large payload, and the path that names it; both empty: nowhere."""
 
     uri: str | None = None
     path: str | None = None

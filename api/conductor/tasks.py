@@ -11,7 +11,6 @@ from api.conductor.deps import (
     BodyDep,
     EngineDep,
     HotDep,
-    PayloadType,
     TaskType,
     TaskTypes,
     empty,
@@ -22,7 +21,6 @@ from api.conductor.deps import (
     split_commas,
     text,
 )
-from api.conductor.external import external_location
 from api.conductor.openapi import (
     EMPTY,
     TEXT,
@@ -170,13 +168,6 @@ async def requeue(engine: EngineDep, task_type: str) -> Response:
         waiting + held for name, (waiting, held) in detail.items() if name.rpartition(":")[2] == task_type
     )
     return text(str(pending))
-
-
-@router.get("/externalstoragelocation", responses=returns("ExternalLocation"))
-@router.get("/external-storage-location", responses=returns("ExternalLocation"))
-async def task_payload_location(path: str, operation: str, payload_type: PayloadType) -> Response:
-    """Where a large payload may be kept; always empty, payloads stay with the server."""
-    return external_location(path, operation, payload_type)
 
 
 @router.post(

@@ -20,7 +20,6 @@ from api.conductor.deps import (
     IncludeTasks,
     IncludeVariables,
     IntQuery,
-    PayloadType,
     ResumeSubworkflowTasks,
     StartTime,
     UseLatestDefinitions,
@@ -34,7 +33,6 @@ from api.conductor.deps import (
     split_commas,
     text,
 )
-from api.conductor.external import external_location
 from api.conductor.openapi import (
     EMPTY,
     NOTHING,
@@ -67,13 +65,6 @@ _SKIP_PARAMETER = re.compile(r"(taskInput|taskOutput)\[([^\]]+)\]")
 async def start(request: Request, hot: HotDep) -> Response:
     """Start a workflow; answers its id. The first tasks are scheduled when the answer comes."""
     return hot_response(await hot.start(request.scope, request.receive, ""))
-
-
-@router.get("/externalstoragelocation", responses=returns("ExternalLocation"))
-@router.get("/external-storage-location", responses=returns("ExternalLocation"))
-async def workflow_payload_location(path: str, operation: str, payload_type: PayloadType) -> Response:
-    """Where a large payload may be kept; always empty, payloads stay with the server."""
-    return external_location(path, operation, payload_type)
 
 
 @router.get("/running/{name}", responses=returns_schema({"type": "array", "items": {"type": "string"}}))

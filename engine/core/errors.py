@@ -9,6 +9,7 @@ EngineError
  |   |- RateLimitedError (429)
  |- StoreError            a back end refused or failed
      |- VersionConflictError  |- OutcomeUnknownError  |- StoreFullError  |- SlotsTakenError
+     |- StoreAwayError
 """
 
 from __future__ import annotations
@@ -97,3 +98,9 @@ class StoreFullError(StoreError):
     """The disk under the store is full; nothing was written."""
 
     status, code, retryable = 507, "STORAGE_FULL", True
+
+
+class StoreAwayError(StoreError):
+    """What keeps payloads cannot be reached or refuses; nothing was changed, try again later."""
+
+    status, code, retryable = 503, "UNAVAILABLE", True

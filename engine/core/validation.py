@@ -173,9 +173,9 @@ def _nesting(definition: WorkflowDef) -> Iterator[str]:
         yield f"outputParameters may be nested {DEPTH_MAX} levels deep; flatten them"
 
 
-def deeper_than_allowed(value: Any) -> bool:
+def deeper_than_allowed(value: Any, levels_max: int = DEPTH_MAX) -> bool:
     level = [value]
-    for _ in range(DEPTH_MAX + 1):
+    for _ in range(levels_max + 1):
         level = [
             item
             for each in level

@@ -26,6 +26,7 @@ from engine.services.feed import Change, Feed
 from engine.services.idempotency import KeyedStarts
 from engine.services.mailboxes import Mailboxes
 from engine.services.metadata import INVALID
+from engine.services.payloads import ExternalPayloads, Fetched
 from engine.services.queues import Queues
 from engine.services.reading import Reading
 from engine.services.schema_checks import SchemaChecks
@@ -110,11 +111,13 @@ class Executions(Reading):
         chance: Chance,
         keyed: KeyedStarts,
         schemas: SchemaChecks,
+        external: ExternalPayloads,
         key_strategy: Strategy | None = None,
     ) -> None:
         super().__init__(store, definitions)
         self._keyed = keyed
         self._schemas = schemas
+        self._external = external
         self._key_strategy = key_strategy
         self._mailboxes = mailboxes
         self._committer = committer
@@ -141,7 +144,7 @@ class Executions(Reading):
 
         Raises:
             NotFoundError: no such definition. InvalidRequestError: bad request. ConflictError: the
-                idempotency key is taken.
+                idempotency key is taken. StoreAwayError: what keeps its input cannot be reached.
         """
         if not request.name:
             raise _invalid("startWorkflow.arg0.name", "Workflow name cannot be null or empty")
@@ -152,12 +155,8 @@ class Executions(Reading):
                 "startWorkflow.arg0.priority", f"priority: {priority} should be {bound}", str(priority)
             )
         graph = await self._graph_to_start(request)
-        if request.external_input_payload_storage_path:
-            raise InvalidRequestError(payloads.NOT_KEPT.format(member="externalInputPayloadStoragePath"))
-        if request.input is None:
-            raise InvalidRequestError("NULL input passed when starting workflow")
         start = ev.Start(
-            input=Raw(msgspec.json.encode(request.input)) if request.input else EMPTY_OBJECT,
+            input=await self._input(request, graph.definition.name),
             correlation_id=request.correlation_id,
             priority=priority,
             task_to_domain=request.task_to_domain or {},
@@ -165,7 +164,6 @@ class Executions(Reading):
             created_by=request.created_by,
             idempotency_key=request.idempotency_key,
         )
-        payloads.check_input(graph.definition.name, start.input)
         await self._schemas.check_start(graph, start.input)
         strategy = strategy_of(request.idempotency_strategy) or self._key_strategy
         if request.idempotency_key and strategy is not None:
@@ -174,6 +172,19 @@ class Executions(Reading):
         workflow_id = workflow_id or IdStream(self._chance.seed(), self._clock.now_ms()).uuid()
         await self._mailboxes.create(workflow_id, graph, start)
         return workflow_id
+
+    async def _input(self, request: StartRequest, name: str) -> Raw:
+        """The input; what lies elsewhere counts only beside an empty one, as upstream has it."""
+        path = request.external_input_payload_storage_path
+        if path and not request.input:
+            fetched = await self._external.fetch(path, member="externalInputPayloadStoragePath")
+            payloads.check_input(name, fetched.size_bytes)
+            return fetched.document
+        if request.input is None:
+            raise InvalidRequestError("NULL input passed when starting workflow")
+        given = Raw(msgspec.json.encode(request.input)) if request.input else EMPTY_OBJECT
+        payloads.check_input(name, len(memoryview(given)))
+        return given
 
     async def _graph_to_start(self, request: StartRequest) -> Graph:
         if bytes(memoryview(request.workflow_def)[:1]) == b"{":
@@ -201,7 +212,7 @@ class Executions(Reading):
 
         Raises:
             NotFoundError: no such workflow or task. InvalidRequestError: ids are missing. MalformedBodyError:
-                no such status.
+                no such status. StoreAwayError: what keeps its output cannot be reached.
         """
         if update.extend_lease:
             return await self._extend(update)
@@ -216,11 +227,10 @@ class Executions(Reading):
             raise InvalidRequestError(INVALID, tuple(problems))
         workflow_id, task_id = update.workflow_instance_id or "", update.task_id or ""
         entries = await self._store.entries([task_id])
-        if update.external_output_payload_storage_path:
-            raise InvalidRequestError(payloads.NOT_KEPT.format(member="externalOutputPayloadStoragePath"))
         status, reason = _status(update.status), update.reason_for_incompletion
-        output = update.output_data if _is_object(update.output_data) else EMPTY_OBJECT
-        overflow = payloads.output_problem(workflow_id, task_id, output)
+        given = await self._output(update, task_id)
+        output = given.document
+        overflow = payloads.output_problem(workflow_id, task_id, given.size_bytes)
         if overflow is not None:
             status, reason, output = TaskStatus.FAILED_WITH_TERMINAL_ERROR, overflow, EMPTY_OBJECT
         event = ev.TaskReported(
@@ -243,6 +253,20 @@ class Executions(Reading):
         return UpdateOutcome(
             task_id=task_id, ended=not task.open, task_type=task.head.task_type, domain=domain
         )
+
+    async def _output(self, update: TaskUpdate, task_id: str) -> Fetched:
+        path = update.external_output_payload_storage_path
+        if not path:
+            output = update.output_data if _is_object(update.output_data) else EMPTY_OBJECT
+            return Fetched(size_bytes=len(memoryview(output)), document=output)
+        try:
+            return await self._external.fetch(path, member="externalOutputPayloadStoragePath")
+        except NotFoundError:
+            task = (await self._store.tasks_by_id([task_id])).get(task_id)
+            if task is None or task.open:
+                raise
+            # A repeated report, whose payload has been used and removed: nothing of it matters any more.
+            return Fetched(size_bytes=0, document=EMPTY_OBJECT)
 
     async def _extend(self, update: TaskUpdate) -> UpdateOutcome:
         """Renew the lease; an IN_PROGRESS report's output is kept as progress (upstream ignores it)."""

@@ -19,6 +19,7 @@ class Options(Struct, kw_only=True, frozen=True):
         keep_ended_ms: how long ended workflows are kept; None: until somebody deletes them.
         strict_definitions: a workflow definition with a warning is refused.
         listener_sink: where status listeners are told that name no sink of their own; empty: nowhere.
+        keep_payloads_ms: how long payloads that clients put elsewhere are kept; None: for ever.
         sealer: what seals stored secrets; None: none can be stored.
     """
 
@@ -27,4 +28,5 @@ class Options(Struct, kw_only=True, frozen=True):
     sealer: Sealer | None = None
     listener_sink: str = ""
     keep_ended_ms: int | None = None
+    keep_payloads_ms: int | None = None
     strict_definitions: bool = False

@@ -235,6 +235,7 @@ _CORRELATED = {"order-17": [WORKFLOW | {"tasks": []}]}
 _OUTPUT = {"text": "Hello Ada"}
 
 REQUESTS: dict[str, Any] = {
+    "PUT /api/payloads/{kind}/{name}": _OUTPUT,
     "POST /api/workflow/{name}": {"who": "Ada"},
     "POST /api/workflow/execute/{name}": {"who": "Ada"},
     "POST /api/workflow/{workflow_id}/variables": {"greeted": True},
@@ -254,6 +255,7 @@ ID_LIST = [WORKFLOW_ID]
 NAME_LIST = ["every-morning"]
 
 ANSWERS: dict[str, Any] = {
+    "GET /api/payloads/{kind}/{name}": _OUTPUT,
     "GET /api/workflow/running/{name}": [WORKFLOW_ID],
     "POST /api/workflow/{name}/correlated": _CORRELATED,
     "POST /api/workflow/correlated/batch": _CORRELATED,

@@ -246,6 +246,10 @@ ROWS = [
     Row("POST", "/api/workflow/test", 200, JSON, json={"name": "{name}", "version": 1}),
     Row("POST", "/api/workflow/test", 404, JSON, json={"name": "{new}"}),
     Row("POST", "/api/workflow/test", 500, JSON, raw=""),
+    # payloads beside the requests
+    Row("PUT", "/api/payloads/{payload_kind}/{nobody}", 403, JSON, "?expires=1&signature=x", json={}),
+    Row("GET", "/api/payloads/{payload_kind}/{nobody}", 403, JSON, "?expires=1&signature=x"),
+    Row("GET", "/api/payloads/{payload_kind}/{nobody}", 500, JSON, says="parameter is missing"),
     # a running workflow
     Row("POST", "/api/workflow/{id}/resetcallbacks", 204, NONE, json={}),
     Row("POST", "/api/workflow/{id}/resetcallbacks", 204, NONE),
@@ -395,6 +399,7 @@ def objects(api: Any, row: Row) -> dict[str, Any]:
         "ref": "b",
         "first": "a",
         "nobody": "nobody",
+        "payload_kind": "task_output",
         "result_status": "COMPLETED",
         "bad_status": "SOMETIMES",
         "task": api.simple("a"),

@@ -28,6 +28,8 @@ router = APIRouter(prefix="/api/workflow/bulk", tags=["workflow bulk"])
 BULK_IDS_MAX = 1000
 AT_ONCE_MAX = 64
 """Workflows of one call that are worked on together: their commits share transactions, which stay short."""
+REMOVALS_AT_ONCE_MAX = 10
+"""The same of removals, each of which takes many rows along."""
 
 _read_ids = msgspec.json.Decoder(list[str])
 _IDS = takes({"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": BULK_IDS_MAX})
@@ -81,7 +83,7 @@ async def remove(engine: EngineDep, body: BodyDep, archive: ArchiveWorkflow = Tr
     async def one(workflow_id: str) -> None:
         await engine.executions.remove(workflow_id, archive=archive)
 
-    return await _each(_ids(body, "deleteWorkflow"), one)
+    return await _each(_ids(body, "deleteWorkflow"), one, at_once=REMOVALS_AT_ONCE_MAX)
 
 
 @router.delete("/terminate-remove", responses=_ANSWER, openapi_extra=_IDS)
@@ -97,7 +99,7 @@ async def terminate_remove(
         await engine.executions.terminate(workflow_id, reason)
         await engine.executions.remove(workflow_id, archive=archive)
 
-    return await _each(_ids(body, "terminateRemove"), one)
+    return await _each(_ids(body, "terminateRemove"), one, at_once=REMOVALS_AT_ONCE_MAX)
 
 
 @router.post("/search", responses=_ANSWER, openapi_extra=_IDS)
@@ -123,11 +125,13 @@ def _ids(body: bytes, operation: str) -> list[str]:
     return list(dict.fromkeys(ids))
 
 
-async def _each(ids: list[str], operation: Callable[[str], Awaitable[Any]]) -> Response:
+async def _each(
+    ids: list[str], operation: Callable[[str], Awaitable[Any]], *, at_once: int = AT_ONCE_MAX
+) -> Response:
     """Do them some at a time, in order; one that fails does not stop the others."""
     outcomes: list[tuple[str | None, Any]] = []
-    for begin in range(0, len(ids), AT_ONCE_MAX):
-        batch = ids[begin : begin + AT_ONCE_MAX]
+    for begin in range(0, len(ids), at_once):
+        batch = ids[begin : begin + at_once]
         outcomes += await asyncio.gather(*(_outcome(operation, workflow_id) for workflow_id in batch))
     errors: dict[str, str] = {}
     successes: list[Any] = []

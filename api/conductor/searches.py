@@ -38,6 +38,7 @@ async def search(
 
     A query is made of `field op value` with AND, OR, NOT and parentheses; `*` in a value stands for any text.
     Sort by `field:ASC|DESC`, several joined by `|`.
+    `totalHits` is exact up to 10000; on PostgreSQL a larger number is an estimate.
     """
     total, hits = await _workflows(engine, wanted, classifiers, top_level_only=top_level_only)
     return search_result(total, (msgspec.json.encode(hit) for hit in hits))
@@ -67,7 +68,10 @@ async def counts(
     *,
     top_level_only: TopLevelOnly = False,
 ) -> Response:
-    """How many of the workflows that a search finds have each status; not in upstream."""
+    """How many of the workflows that a search finds have each status; not in upstream.
+
+    Exact however many there are, so it takes the longer the more it counts.
+    """
     found = await engine.executions.status_counts(
         query=query, free_text=free_text, also=_top(top_level_only=top_level_only)
     )

@@ -5,16 +5,25 @@ Structs that only people read (`Task`, `Workflow`, summaries) describe what the 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from engine.core.model import WorkflowDef, WorkflowTask
+from engine.core.search import TOTAL_EXACT_MAX
 from engine.core.statuses import TaskStatus, WorkflowStatus
 from engine.services.executions import REPORTABLE, StartRequest, TaskUpdate
 from engine.services.tags import Tag
 
 RESULT_STATUSES = frozenset(REPORTABLE)
+
+TotalHits = Annotated[
+    int,
+    Meta(
+        description=f"How many match, on every page. Exact up to {TOTAL_EXACT_MAX}; on PostgreSQL a larger "
+        "number is an estimate. Pages beyond it are served all the same."
+    ),
+]
 
 
 class Wire(Struct, kw_only=True, rename="camel"):
@@ -193,23 +202,23 @@ class WorkflowSummary(Wire):
 
 
 class WorkflowSearchResult(Wire):
-    """A page of summaries; `totalHits` counts all matches."""
+    """A page of summaries; `totalHits` counts the matches of all pages."""
 
-    total_hits: int
+    total_hits: TotalHits
     results: list[WorkflowSummary]
 
 
 class FullWorkflowSearchResult(Wire):
     """A page of workflows without their tasks."""
 
-    total_hits: int
+    total_hits: TotalHits
     results: list[Workflow]
 
 
 class TaskSearchResult(Wire):
     """A page of tasks."""
 
-    total_hits: int
+    total_hits: TotalHits
     results: list[Task]
 
 
@@ -304,9 +313,9 @@ class TaskSummary(Wire):
 
 
 class TaskSummarySearchResult(Wire):
-    """A page of task summaries; `totalHits` counts all matches."""
+    """A page of task summaries; `totalHits` counts the matches of all pages."""
 
-    total_hits: int
+    total_hits: TotalHits
     results: list[TaskSummary]
 
 

@@ -10,10 +10,13 @@ from engine.ports.stores import ExecutionStore
 from engine.ports.system import Clock
 from engine.services.executions import Executions
 
-BATCH_MAX = 50
-"""Workflows deleted in one go; each is a delta of its own, and they ride in one transaction."""
-PAUSE_MS = 100
-"""Between two batches: the store is other people's, too."""
+BATCH_MAX = 10
+"""Workflows deleted in one go; each is a delta of its own, and they ride in one transaction, which everybody
+else's writes wait for."""
+PAUSE_TIMES = 4
+"""The pause after a batch, in times that the batch took: a busy store is left alone for longer."""
+PAUSE_MS_MIN = 50
+PAUSE_MS_MAX = 10_000
 LOOK_EVERY_MS = 60_000
 """Between two looks when nothing was old enough."""
 
@@ -50,7 +53,10 @@ class Retention:
         found = await self._store.ended_before(now_ms - self._keep_ms, BATCH_MAX)
         done = await asyncio.gather(*(self._delete(workflow_id) for workflow_id in found))
         self.deleted += sum(done)
-        return now_ms + (PAUSE_MS if any(done) and len(found) == BATCH_MAX else LOOK_EVERY_MS)
+        ended_ms = self._clock.now_ms()
+        if not any(done) or len(found) < BATCH_MAX:
+            return ended_ms + LOOK_EVERY_MS
+        return ended_ms + pause_ms(ended_ms - now_ms)
 
     async def _delete(self, workflow_id: str) -> bool:
         try:
@@ -58,3 +64,8 @@ class Retention:
         except (RefusedError, StoreError):
             return False  # brought back or deleted meanwhile, or the store failed: the next look sees
         return True
+
+
+def pause_ms(took_ms: int) -> int:
+    """How long to leave the store alone after a batch."""
+    return max(PAUSE_MS_MIN, min(PAUSE_TIMES * took_ms, PAUSE_MS_MAX))

@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 from api.app import create_app
 from api.conductor import examples
 from engine.bootstrap import open_engine
+from engine.core.search import TOTAL_EXACT_MAX
 from engine.settings import EngineSettings
 
 pytestmark = pytest.mark.server
@@ -25,6 +26,14 @@ HOT = {
     ("/api/workflow", "post"),
     ("/api/workflow/{name}", "post"),
 }
+
+
+SEARCH_RESULTS = (
+    "WorkflowSearchResult",
+    "FullWorkflowSearchResult",
+    "TaskSearchResult",
+    "TaskSummarySearchResult",
+)
 
 
 def references(node: Any) -> Iterator[str]:
@@ -67,6 +76,14 @@ def test_errors_are_documented_as_they_are(api: Any) -> None:
     assert "422" not in ours
     assert ours["default"]["content"]["application/json"]["schema"]["$ref"].endswith("/ErrorResponse")
     assert "422" in paths["/api/v1/teapot"]["get"]["responses"]
+
+
+@pytest.mark.parametrize("result", SEARCH_RESULTS)
+def test_totals_say_how_exact_they_are(api: Any, result: str) -> None:
+    """A reader learns where counting ends: the bound that the stores keep."""
+    schemas = api.call("GET", "/openapi.json").json()["components"]["schemas"]
+
+    assert f"Exact up to {TOTAL_EXACT_MAX};" in schemas[result]["properties"]["totalHits"]["description"]
 
 
 def test_upstream_address_of_the_document(api: Any) -> None:

@@ -48,10 +48,17 @@ async def test_a_step_deletes_a_batch(reopen: Reopen) -> None:
 
     soon_ms = await farm.engine.retention.step()
     assert farm.engine.retention.deleted == retention.BATCH_MAX
-    assert soon_ms == farm.clock.now_ms() + retention.PAUSE_MS
+    assert soon_ms == farm.clock.now_ms() + retention.PAUSE_MS_MIN
     later_ms = await farm.engine.retention.step()
     assert farm.engine.retention.deleted == retention.BATCH_MAX + 5
     assert later_ms == farm.clock.now_ms() + retention.LOOK_EVERY_MS
+
+
+def test_the_pause_follows_the_work() -> None:
+    """Retention has a bounded share of the store's time, also of a slow one's, and never stops for good."""
+    assert retention.pause_ms(1) == retention.PAUSE_MS_MIN
+    assert retention.pause_ms(100) == 100 * retention.PAUSE_TIMES
+    assert retention.pause_ms(10**6) == retention.PAUSE_MS_MAX
 
 
 async def test_without_the_setting_nothing_goes(reopen: Reopen) -> None:

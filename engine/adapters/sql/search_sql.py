@@ -354,7 +354,7 @@ def counted(found: Select[Any]) -> Select[Any]:
 
 def counted_up_to(found: Select[Any], bound: int) -> Select[Any]:
     """How many rows that is, looking at no more of them than the bound."""
-    some = found.with_only_columns(literal_column("1"), maintain_column_froms=True).limit(bound)
+    some: Select[Any] = found.with_only_columns(literal_column("1"), maintain_column_froms=True).limit(bound)
     return select(func.count()).select_from(some.subquery())
 
 

@@ -20,6 +20,7 @@ from engine.adapters.sql.sqlite_documents import SqliteDocumentStore
 from engine.bootstrap import Engine
 from engine.core.model import TaskDef, encode
 from engine.ports.documents import DocumentStore
+from engine.ports.payloads import PayloadStore
 from engine.ports.stores import ExecutionStore, MetadataStore
 from engine.services.executions import StartRequest, TaskUpdate, UpdateOutcome
 from engine.services.options import Options
@@ -39,6 +40,7 @@ class Farm:
         clock: ManualClock,
         seed: int,
         options: Options | None = None,
+        payloads: PayloadStore | None = None,
     ) -> None:
         self.store = FaultyStore(store)
         self.clock = clock
@@ -52,6 +54,7 @@ class Farm:
             environment={},
             options=options,
             callers={"HTTP": HttpCaller()},
+            payloads=payloads,
         )
 
     async def register(self, *tasks: Definition, defs: list[TaskDef] | None = None, **members: Any) -> None:
@@ -107,14 +110,15 @@ async def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
     shared = (MemoryExecutionStore(), MemoryMetadataStore(), MemoryDocumentStore())
     farms: list[Farm] = []
 
-    def open_one(options: Options | None = None) -> Farm:
+    def open_one(options: Options | None = None, payloads: PayloadStore | None = None) -> Farm:
         seed = len(farms) + 1
+        given: dict[str, Any] = {"clock": clock, "seed": seed, "options": options, "payloads": payloads}
         if request.param == "memory":
-            farm = Farm(*shared, clock=clock, seed=seed, options=options)
+            farm = Farm(*shared, **given)
         else:
             store = SqliteExecutionStore(str(tmp_path / "engine.db"), "NORMAL")
             others = SqliteMetadataStore(store.database), SqliteDocumentStore(store.database)
-            farm = Farm(store, *others, clock=clock, seed=seed, options=options)
+            farm = Farm(store, *others, **given)
         farms.append(farm)
         return farm
 

@@ -6,16 +6,22 @@ import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3  # type: ignore[import-untyped]  # it comes without types
 import httpx
+import msgspec
 import pytest
 
 from engine.adapters.payloads.opening import open_payloads
 from engine.adapters.payloads.s3 import S3Payloads
+from engine.bootstrap import open_engine
 from engine.core.errors import InvalidRequestError
 from engine.ports.payloads import PayloadStore
+from engine.services.executions import StartRequest
+from engine.settings import EngineSettings
 from engine.testing.payloads import BODY, FAR_MS, OTHER, PATH, PayloadStoreContract
+from engine.testing.story import task
 
 REGION = "eu-central-1"
 _serial = itertools.count(1)
@@ -88,3 +94,50 @@ async def test_a_place_in_a_bucket(s3_url: str, bucket: Any, tmp_path: Path) -> 
         await opened.aclose()
 
     assert sorted(item.key for item in bucket.objects.all()) == [f"deep/er/{PATH}", PATH]
+
+
+@pytest.mark.parametrize(
+    ("bucket_name", "host", "begins"),
+    [
+        ("plain", "plain.s3.eu-central-1.amazonaws.com", f"/{PATH}"),
+        ("with.dots", "s3.eu-central-1.amazonaws.com", f"/with.dots/{PATH}"),
+    ],
+)
+async def test_addresses_at_aws_name_the_region(
+    s3_url: str, bucket_name: str, host: str, begins: str
+) -> None:
+    """So that no redirect spoils their signature; nothing but the host is signed, so any client can PUT."""
+    del s3_url  # only its credentials are needed
+    opened = S3Payloads(bucket_name, "", region=REGION)
+
+    address = urlsplit(await opened.url(PATH, "WRITE", now_ms=0, lasts_ms=60_000))
+    await opened.aclose()
+
+    assert (address.hostname, address.path) == (host, begins)
+    assert "X-Amz-SignedHeaders=host&" in address.query
+
+
+async def test_an_engine_on_s3(s3_url: str, bucket: Any, tmp_path: Path) -> None:
+    """Settings alone: an input put into the bucket by a client is the input of the workflow."""
+    settings = EngineSettings(
+        data=tmp_path,
+        database="memory://",
+        payloads=f"s3://{bucket.name}/in",
+        payloads_s3_region=REGION,
+        payloads_s3_endpoint=s3_url,
+    )
+    async with await open_engine(settings) as engine:
+        definition = {"name": "flow", "version": 1, "tasks": [task("a")]}
+        await engine.metadata.register_workflow(msgspec.json.encode(definition), overwrite=True)
+        place = await engine.payloads.location("WRITE", "WORKFLOW_INPUT", "")
+        assert place is not None
+        async with httpx.AsyncClient() as client:
+            (await client.put(place.uri, json={"name": "Ada"})).raise_for_status()
+
+        workflow_id = await engine.executions.start(
+            StartRequest(name="flow", external_input_payload_storage_path=place.path)
+        )
+        shown = msgspec.json.decode(await engine.executions.workflow(workflow_id))
+
+    assert shown["input"] == {"name": "Ada"}
+    assert [item.key for item in bucket.objects.all()] == [f"in/{place.path}"]

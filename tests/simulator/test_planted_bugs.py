@@ -16,8 +16,8 @@ from engine.core.step import Step, Wanted
 from engine.core.tasks import forks
 from engine.ports.stores import Write, WriteResult
 from engine.services.fact_loader import FactLoader
+from engine.services.leases import Leases
 from engine.services.outbox import Outbox
-from engine.services.queues import Queues
 from engine.testing.simulator import Outcome
 from tests.simulator.run import simulate
 
@@ -119,10 +119,10 @@ def test_a_forgotten_join_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_leaked_lease_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """A poll that goes away keeps what it was about to get."""
 
-    async def keeps(_: Queues, __: Any) -> None:
+    async def keeps(_: Leases, __: Any) -> None:
         await asyncio.sleep(0)
 
-    monkeypatch.setattr(Queues, "_release", keeps)
+    monkeypatch.setattr(Leases, "_release", keeps)
 
     assert "leased" in (red().failure or "")
 

@@ -1,0 +1,172 @@
+"""Servers on one store: what one schedules reaches the polls that wait at another, told in any order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from engine.bootstrap import Engine, open_engine
+from engine.ports.notifier import News
+from engine.services.executions import StartRequest
+from engine.services.news import Correspondent
+from engine.settings import EngineSettings
+from engine.testing.story import task
+
+if TYPE_CHECKING:
+    from .conftest import Farm, Reopen
+
+LONG_MS = 10_000
+BOUND_S = 30
+ROUNDS = 30
+POLLS = 4
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the others run until it holds."""
+    async with asyncio.timeout(BOUND_S):
+        while not condition():  # noqa: ASYNC110 - the servers have no event for what they know of each other
+            await asyncio.sleep(0)
+
+
+class Looks:
+    """A store whose look for due tasks does something before it answers."""
+
+    def __init__(self, inner: Any, before_answer: Callable[[], Awaitable[None]]) -> None:
+        self._inner = inner
+        self._before_answer = before_answer
+        self.looks = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def next_due_ms(self, *given: Any) -> int | None:
+        found: int | None = await self._inner.next_due_ms(*given)
+        await self._before_answer()
+        self.looks += 1
+        return found
+
+
+def watch_looks(farm: Farm, before_answer: Callable[[], Awaitable[None]]) -> Looks:
+    looks = Looks(farm.store, before_answer)
+    farm.engine.queues._store = looks
+    return looks
+
+
+async def nothing() -> None:
+    await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def two(reopen: Reopen) -> tuple[Farm, Farm]:
+    """Two servers that tell each other nothing unless the test says so."""
+    first, second = reopen(), reopen()
+    await first.register(task("a"))
+    return first, second
+
+
+async def test_news_during_every_look_do_not_starve_a_poll(two: tuple[Farm, Farm]) -> None:
+    """A poll that sees a ready task claims it, however often it is told to look meanwhile."""
+    first, second = two
+    await first.start()
+
+    async def told() -> None:
+        second.engine.news.heard(News(queues={"a": 1}))
+
+    looks = watch_looks(second, told)
+    async with asyncio.timeout(BOUND_S):
+        [polled] = await second.poll("a", timeout_ms=LONG_MS)
+
+    assert polled["status"] == "IN_PROGRESS"
+    assert looks.looks == 1
+
+
+async def test_news_between_a_look_and_its_wait_are_not_lost(two: tuple[Farm, Farm]) -> None:
+    """A task comes after the look has read the store, its news before the look is answered."""
+    first, second = two
+    unheard = ["the start"]
+
+    async def started_elsewhere() -> None:
+        if unheard:
+            unheard.clear()
+            await first.start()
+            second.engine.news.heard(News(queues={"a": 1}))
+
+    looks = watch_looks(second, started_elsewhere)
+    async with asyncio.timeout(BOUND_S):
+        polled = await second.poll("a", timeout_ms=LONG_MS)
+
+    assert len(polled) == 1
+    assert looks.looks == 2
+
+
+async def test_missed_news_wake_as_many_polls_as_there_are_tasks(two: tuple[Farm, Farm]) -> None:
+    """One look around serves all polls that wait: whoever gets something lets the next one look."""
+    first, second = two
+    looks = watch_looks(second, nothing)
+    polls = [asyncio.ensure_future(second.poll("a", timeout_ms=LONG_MS)) for _ in range(POLLS)]
+    await until(lambda: looks.looks == POLLS)
+    for _ in range(POLLS - 1):
+        await first.start()
+
+    second.engine.news.heard(News(missed=True))
+    async with asyncio.timeout(BOUND_S):
+        while sum(poll.done() for poll in polls) < POLLS - 1:
+            await asyncio.wait([poll for poll in polls if not poll.done()], return_when="FIRST_COMPLETED")
+    await first.start()
+    second.engine.news.heard(News(missed=True))
+    async with asyncio.timeout(BOUND_S):
+        got = [one["taskId"] for poll in polls for one in await poll]
+
+    assert len(set(got)) == POLLS
+
+
+# ------------------------------------------------------------------------------------------ PostgreSQL
+@pytest.fixture
+async def servers(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[Engine, Engine]]:
+    """Two that know each other; their polls do not look by themselves, so that a lost notice shows."""
+    monkeypatch.setattr(Correspondent, "_look_around", lambda _: None)
+    first, second = [
+        await open_engine(EngineSettings(data=tmp_path, database=postgres_url)) for _ in range(2)
+    ]
+    try:
+        await until(lambda: first.notifier.others() == second.notifier.others() == 1)
+        definition = {"name": "flow", "version": 1, "tasks": [task("a")]}
+        await first.metadata.register_workflow(msgspec.json.encode(definition))
+        yield first, second
+    finally:
+        async with asyncio.timeout(BOUND_S):
+            await first.close()
+            await second.close()
+
+
+@pytest.mark.parametrize("turns", [0, 3, 10, 40])
+async def test_every_task_reaches_a_poll_at_the_other_server(
+    servers: tuple[Engine, Engine], turns: int
+) -> None:
+    """As many polls as tasks, beginning just before or while these are scheduled: none is left over."""
+    first, second = servers
+
+    async def poll() -> list[bytes]:
+        return await second.queues.poll("a", domain=None, worker_id="w", count=1, timeout_ms=LONG_MS)
+
+    async def start(number: int) -> None:
+        for _ in range(turns * (number % 3)):
+            await asyncio.sleep(0)
+        await first.executions.start(StartRequest(name="flow"))
+
+    seen = set()
+    for _ in range(ROUNDS):
+        async with asyncio.timeout(BOUND_S):
+            polls = [asyncio.ensure_future(poll()) for _ in range(POLLS)]
+            await asyncio.gather(*(start(number) for number in range(POLLS)))
+            for polled in await asyncio.gather(*polls):
+                assert len(polled) == 1, "the news were lost"
+                seen.add(msgspec.json.decode(polled[0])["taskId"])
+    assert len(seen) == ROUNDS * POLLS

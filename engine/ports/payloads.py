@@ -55,8 +55,12 @@ class PayloadStore(Protocol):
 class ServedPayloads(Protocol):
     """A store whose addresses lead to this server, which then asks it."""
 
-    def allows(self, path: str, operation: Operation, *, expires_ms: int, signature: str) -> bool:
-        """Whether `url` made that address; whether it has expired is the caller's to judge."""
+    async def allows(self, path: str, operation: Operation, *, expires_ms: int, signature: str) -> bool:
+        """Whether `url` made that address; whether it has expired is the caller's to judge.
+
+        Raises:
+            StoreAwayError: it cannot be told.
+        """
         ...
 
     async def write(self, path: str, body: bytes) -> None:

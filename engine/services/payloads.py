@@ -125,7 +125,7 @@ class ExternalPayloads:
         Raises:
             InvalidRequestError: no JSON object. StoreFullError, StoreAwayError: nothing was kept.
         """
-        served = self._served(path, "WRITE", expires_ms, signature)
+        served = await self._served(path, "WRITE", expires_ms, signature)
         if served is None:
             return False
         problem = await asyncio.to_thread(_problem, body)
@@ -140,19 +140,19 @@ class ExternalPayloads:
         Raises:
             NotFoundError: nothing is kept there.
         """
-        if self._store is None or self._served(path, "READ", expires_ms, signature) is None:
+        if self._store is None or await self._served(path, "READ", expires_ms, signature) is None:
             return None
         held = await self._store.read(path, bytes_max=PAYLOAD_BYTES_MAX)
         if held is None or held.body is None:
             raise NotFoundError(f"No payload is kept at {path}")
         return held.body
 
-    def _served(
+    async def _served(
         self, path: str, operation: Operation, expires_ms: int, signature: str
     ) -> ServedPayloads | None:
         if not is_path(path) or not isinstance(self._store, ServedPayloads):
             return None
-        if not self._store.allows(path, operation, expires_ms=expires_ms, signature=signature):
+        if not await self._store.allows(path, operation, expires_ms=expires_ms, signature=signature):
             return None
         return self._store if self._clock.now_ms() <= expires_ms else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -161,7 +161,7 @@ async def test_an_address_expires(reopen: Reopen, tmp_path: Path) -> None:
     place = await farm.engine.payloads.location("WRITE", "TASK_OUTPUT", "ignored")
     assert place is not None
     query = dict(part.split("=") for part in place.uri.partition("?")[2].split("&"))
-    given = {"expires_ms": int(query["expires"]), "signature": query["signature"]}
+    given: dict[str, Any] = {"expires_ms": int(query["expires"]), "signature": query["signature"]}
 
     in_time = await farm.engine.payloads.put(place.path, b"{}", **given)
     farm.clock.advance(15 * 60 + 1)

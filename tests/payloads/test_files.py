@@ -43,15 +43,15 @@ async def test_a_signature_is_for_one_use(store: FilePayloads) -> None:
     """Another path, another operation, another instant: not allowed."""
     expires_ms, signature = await _signed(store, "WRITE")
 
-    def allowed(path: str, operation: Operation, at_ms: int) -> bool:
-        return store.allows(path, operation, expires_ms=at_ms, signature=signature)
+    async def allowed(path: str, operation: Operation, at_ms: int) -> bool:
+        return await store.allows(path, operation, expires_ms=at_ms, signature=signature)
 
     assert expires_ms == 1_500
-    assert allowed(PATH, "WRITE", expires_ms)
-    assert not allowed(PATH, "READ", expires_ms)
-    assert not allowed(OTHER, "WRITE", expires_ms)
-    assert not allowed(PATH, "WRITE", expires_ms + 1)
-    assert not store.allows(PATH, "WRITE", expires_ms=expires_ms, signature="ü")
+    assert await allowed(PATH, "WRITE", expires_ms)
+    assert not await allowed(PATH, "READ", expires_ms)
+    assert not await allowed(OTHER, "WRITE", expires_ms)
+    assert not await allowed(PATH, "WRITE", expires_ms + 1)
+    assert not await store.allows(PATH, "WRITE", expires_ms=expires_ms, signature="ü")
 
 
 async def test_processes_of_one_folder_share_the_key(store: FilePayloads, tmp_path: Path) -> None:
@@ -61,8 +61,8 @@ async def test_processes_of_one_folder_share_the_key(store: FilePayloads, tmp_pa
     other = FilePayloads(tmp_path / "payloads")
     stranger = FilePayloads(tmp_path / "elsewhere")
 
-    assert other.allows(PATH, "READ", expires_ms=expires_ms, signature=signature)
-    assert not stranger.allows(PATH, "READ", expires_ms=expires_ms, signature=signature)
+    assert await other.allows(PATH, "READ", expires_ms=expires_ms, signature=signature)
+    assert not await stranger.allows(PATH, "READ", expires_ms=expires_ms, signature=signature)
     assert (tmp_path / "payloads" / "key").stat().st_mode & 0o077 == 0
 
 

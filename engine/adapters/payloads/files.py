@@ -13,7 +13,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from engine.core.errors import StoreAwayError, StoreError, StoreFullError
 from engine.core.payloads import is_path
@@ -44,8 +44,8 @@ class FilePayloads:
         signature = await _in_thread(lambda: self._sign(path, operation, expires_ms))
         return f"{ROUTE}{path}?expires={expires_ms}&signature={signature}"
 
-    def allows(self, path: str, operation: Operation, *, expires_ms: int, signature: str) -> bool:
-        expected = self._sign(path, operation, expires_ms)
+    async def allows(self, path: str, operation: Operation, *, expires_ms: int, signature: str) -> bool:
+        expected = await _in_thread(lambda: self._sign(path, operation, expires_ms))
         return hmac.compare_digest(expected.encode(), signature.encode())
 
     async def read(self, path: str, *, bytes_max: int) -> Held | None:
@@ -113,7 +113,7 @@ class FilePayloads:
             aside = self._folder / f"{ASIDE}{secrets.token_hex(8)}"
             aside.touch(mode=0o600)
             try:
-                aside.write_bytes(secrets.token_bytes(KEY_BYTES))
+                _write_synced(aside, "wb", secrets.token_bytes(KEY_BYTES))
                 file.hardlink_to(aside)
             except FileExistsError:
                 pass  # another process of this folder was first
@@ -125,14 +125,18 @@ class FilePayloads:
 def _write_whole(final: Path, body: bytes) -> None:
     aside = final.with_name(f"{ASIDE}{secrets.token_hex(8)}")
     try:
-        with aside.open("xb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_synced(aside, "xb", body)
         aside.replace(final)
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
+
+
+def _write_synced(path: Path, mode: Literal["wb", "xb"], body: bytes) -> None:
+    with path.open(mode) as file:
+        file.write(body)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 async def _in_thread(work: Callable[[], T]) -> T:

@@ -38,7 +38,8 @@ async def search(
 
     A query is made of `field op value` with AND, OR, NOT and parentheses; `*` in a value stands for any text.
     Sort by `field:ASC|DESC`, several joined by `|`.
-    `totalHits` is exact up to 10000; on PostgreSQL a larger number is an estimate.
+    `totalHits` is exact up to 10000 (1000 with a free text); on PostgreSQL a larger number is an
+    estimate.
     """
     total, hits = await _workflows(engine, wanted, classifiers, top_level_only=top_level_only)
     return search_result(total, (msgspec.json.encode(hit) for hit in hits))

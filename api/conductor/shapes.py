@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from engine.core.model import WorkflowDef, WorkflowTask
-from engine.core.search import TOTAL_EXACT_MAX
+from engine.core.search import FREE_TEXT_EXACT_MAX, TOTAL_EXACT_MAX
 from engine.core.statuses import TaskStatus, WorkflowStatus
 from engine.services.executions import REPORTABLE, StartRequest, TaskUpdate
 from engine.services.tags import Tag
@@ -20,8 +20,9 @@ RESULT_STATUSES = frozenset(REPORTABLE)
 TotalHits = Annotated[
     int,
     Meta(
-        description=f"How many match, on every page. Exact up to {TOTAL_EXACT_MAX}; on PostgreSQL a larger "
-        "number is an estimate. Pages beyond it are served all the same."
+        description=f"How many match, on every page. Exact up to {TOTAL_EXACT_MAX} "
+        f"({FREE_TEXT_EXACT_MAX} with a free text); on PostgreSQL a larger number is an estimate. "
+        "Pages beyond it are served all the same."
     ),
 ]
 

@@ -97,6 +97,9 @@ TOTAL_EXACT_MAX = 10_000
 """Matches that every store counts exactly. Beyond it a store may answer an estimate above this bound instead,
 so that a search costs the same however many rows it matches; Elasticsearch stops counting here, too."""
 
+FREE_TEXT_EXACT_MAX = 1_000
+"""The same of a search with a free text, which reads every row that it counts."""
+
 UNSORTABLE = frozenset({"input", "output"})
 
 PLAIN_CLASSIFIER = "workflow"

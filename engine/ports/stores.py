@@ -163,7 +163,8 @@ class ExecutionStore(Protocol):
     """How many rows one delta may touch; None = no bound of the store's own."""
 
     total_exact_max: int | None
-    """Matches of a search that are counted exactly; None = however many."""
+    """Matches of a search that are counted exactly (FREE_TEXT_EXACT_MAX with a free text, if that is less);
+    None = however many."""
 
     async def write(self, group: Sequence[Write]) -> list[WriteResult]:
         """Do all of `group` in one transaction, durable when this returns; deltas first, then the rest.

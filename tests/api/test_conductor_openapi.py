@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from api.app import create_app
 from api.conductor import examples
 from engine.bootstrap import open_engine
-from engine.core.search import TOTAL_EXACT_MAX
+from engine.core.search import FREE_TEXT_EXACT_MAX, TOTAL_EXACT_MAX
 from engine.settings import EngineSettings
 
 pytestmark = pytest.mark.server
@@ -83,7 +83,10 @@ def test_totals_say_how_exact_they_are(api: Any, result: str) -> None:
     """A reader learns where counting ends: the bound that the stores keep."""
     schemas = api.call("GET", "/openapi.json").json()["components"]["schemas"]
 
-    assert f"Exact up to {TOTAL_EXACT_MAX};" in schemas[result]["properties"]["totalHits"]["description"]
+    assert (
+        f"Exact up to {TOTAL_EXACT_MAX} ({FREE_TEXT_EXACT_MAX} with"
+        in schemas[result]["properties"]["totalHits"]["description"]
+    )
 
 
 def test_upstream_address_of_the_document(api: Any) -> None:

@@ -21,7 +21,7 @@ from engine.adapters.sql import codec, search_sql
 from engine.adapters.sql.postgres_connection import DISCONNECTED, PostgresDatabase, meaning
 from engine.core.errors import SearchTooLongError
 from engine.core.records import Task
-from engine.core.search import SEARCH_MS_MAX, TOTAL_EXACT_MAX, SearchQuery
+from engine.core.search import FREE_TEXT_EXACT_MAX, SEARCH_MS_MAX, TOTAL_EXACT_MAX, SearchQuery
 from engine.ports.stores import WorkflowRow
 
 Row = Sequence[Any]
@@ -86,14 +86,18 @@ class PostgresSearch:
             seen = query.start + len(rows) if rows else 0
             if query.size > len(rows) and (rows or query.start == 0):
                 return seen, rows  # the last page: nothing is left to count
-            total = await self._total(connection, found)
+            total = await self._total(connection, found, self._bound(query))
             if query.size > 0 and not rows:
                 total = min(total, query.start)
             return max(total, seen), rows
 
-    async def _total(self, connection: Any, found: Select[Any]) -> int:
+    def _bound(self, query: SearchQuery) -> int | None:
+        if self.total_exact_max is None or query.free_text is None:
+            return self.total_exact_max
+        return min(self.total_exact_max, FREE_TEXT_EXACT_MAX)
+
+    async def _total(self, connection: Any, found: Select[Any], bound: int | None) -> int:
         """How many matches there are: exact up to the bound, else an estimate above it."""
-        bound = self.total_exact_max
         counting, values = numbered(
             search_sql.counted(found) if bound is None else search_sql.counted_up_to(found, bound + 1)
         )

@@ -29,8 +29,9 @@ from engine.ports.stores import (
 )
 
 _CLEAR_WORKFLOWS = (
+    # An array, so that no plan begins at the logs, which are many more.
     """DELETE FROM task_log
-    WHERE task_id IN (SELECT task_id FROM task WHERE workflow_id = ANY($1::text[]))""",
+    WHERE task_id = ANY(ARRAY(SELECT task_id FROM task WHERE workflow_id = ANY($1::text[])))""",
     "DELETE FROM queue WHERE workflow_id = ANY($1::text[])",
     "DELETE FROM timer WHERE workflow_id = ANY($1::text[])",
     "DELETE FROM task WHERE workflow_id = ANY($1::text[])",

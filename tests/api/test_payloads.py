@@ -10,6 +10,8 @@ import pytest
 from conductor.client.configuration.configuration import Configuration
 from conductor.client.http.api.task_resource_api import TaskResourceApi
 from conductor.client.http.api_client import ApiClient
+from conductor.client.http.models import StartWorkflowRequest
+from conductor.client.orkes_clients import OrkesClients
 
 from engine.core.payloads import PAYLOAD_BYTES_MAX, path_of
 
@@ -131,10 +133,17 @@ def test_an_address_cannot_be_bent(api: Any) -> None:
     assert api.call("GET", urlsplit(uri).path).status_code == 500
 
 
-def test_the_official_sdk_asks_for_a_place(api: Any) -> None:
-    """Its Python client reads where to PUT."""
-    tasks = TaskResourceApi(ApiClient(Configuration(base_url=api.server.url)))
+@pytest.mark.filterwarnings("ignore:Call to deprecated:DeprecationWarning")
+def test_the_official_sdk_goes_round_the_request(api: Any) -> None:
+    """Its Python client asks for a place, and starts a workflow with the path of what was put there."""
+    flow = api.define(api.simple("a"))
+    configuration = Configuration(base_url=api.server.url)
+    tasks = TaskResourceApi(ApiClient(configuration))
+    clients = OrkesClients(configuration)
 
-    found = tasks.get_external_storage_location1("", "WRITE", "TASK_OUTPUT")
-
+    found = tasks.get_external_storage_location1("", "WRITE", "WORKFLOW_INPUT")
     assert httpx.put(found.uri, json={"n": 1}).status_code == 200
+    request = StartWorkflowRequest(name=flow, external_input_payload_storage_path=found.path)
+    workflow_id = clients.get_workflow_client().start_workflow(request)
+
+    assert api.workflow(workflow_id)["input"] == {"n": 1}

@@ -10,11 +10,11 @@ from typing import Any
 import asyncpg  # type: ignore[import-untyped]  # the driver ships no types
 import pytest
 
-from engine.adapters.sql import postgres_search, search_sql, sqlite_search
+from engine.adapters.sql import codec, postgres_search, search_sql, sqlite_search
 from engine.adapters.sql.postgres import PostgresExecutionStore
 from engine.adapters.sql.sqlite import SqliteExecutionStore
 from engine.core.errors import SearchTooLongError
-from engine.core.search import TASK_FIELDS, SearchQuery
+from engine.core.search import FREE_TEXT_EXACT_MAX, TASK_FIELDS, SearchQuery
 from engine.core.search_grammar import parse_query
 from engine.testing.builders import accepted, creation, header
 
@@ -46,6 +46,10 @@ ASKED_OF_TASKS = [
 
 def workflow_query(query: str) -> SearchQuery:
     return parse_query(query, free_text="", sort=NEWEST, start=0, size=15)
+
+
+def free_text_query(text: str) -> SearchQuery:
+    return parse_query("", free_text=text, sort=NEWEST, start=0, size=15)
 
 
 def task_query(query: str) -> SearchQuery:
@@ -114,15 +118,7 @@ async def test_postgresql_finds_workflows_by_an_index(postgres_url: str) -> None
     store = await PostgresExecutionStore.open(postgres_url)
     connection = await asyncpg.connect(postgres_url)
     try:
-        await connection.execute(
-            """INSERT INTO workflow (workflow_id, row_version, name, version, status, correlation_id,
-            parent_workflow_id, priority, create_ms, update_ms, end_ms, header)
-            SELECT 'w' || n, 1, 'f' || n % 50, 1, (ARRAY['COMPLETED', 'FAILED', 'RUNNING'])[1 + n % 3],
-            'c' || n, CASE WHEN n % 2 = 0 THEN '' ELSE 'w' || n - 1 END, 0, n, n, 0, '{}'
-            FROM generate_series(1, $1::int) AS n""",
-            ROWS,
-        )
-        await connection.execute("ANALYZE workflow")
+        await fill(connection)
         walked = []
         for query in ASKED:
             text, values = postgres_search.numbered(search_sql.search_page(workflow_query(query)))
@@ -134,6 +130,46 @@ async def test_postgresql_finds_workflows_by_an_index(postgres_url: str) -> None
         await store.close()
 
     assert walked == []
+
+
+async def fill(connection: Any) -> None:
+    await connection.execute(
+        """INSERT INTO workflow (workflow_id, row_version, name, version, status, correlation_id,
+        parent_workflow_id, priority, create_ms, update_ms, end_ms, header)
+        SELECT 'w' || n, 1, 'f' || n % 50, 1, (ARRAY['COMPLETED', 'FAILED', 'RUNNING'])[1 + n % 3],
+        'c' || n, CASE WHEN n % 2 = 0 THEN '' ELSE 'w' || n - 1 END, 0, n, n, 0,
+        convert_to(replace($2, '{id}', 'w' || n), 'UTF8')
+        FROM generate_series(1, $1::int) AS n""",
+        ROWS,
+        codec.header_values(header("{id}"))[-1].decode(),
+    )
+    await connection.execute(
+        "INSERT INTO workflow_payload SELECT workflow_id, '{}'::bytea, '{}'::bytea FROM workflow"
+    )
+    await connection.execute("ANALYZE workflow")
+
+
+async def test_postgresql_estimates_large_totals(postgres_url: str) -> None:
+    """Beyond the bound its statistics say about how many there are; below it and at the end all is exact."""
+    store = await PostgresExecutionStore.open(postgres_url)
+    connection = await asyncpg.connect(postgres_url)
+    try:
+        await fill(connection)
+        every, _ = await store.search(workflow_query(""))
+        failed, _ = await store.search(workflow_query("status = FAILED"))
+        many, _ = await store.search(free_text_query("w1"))
+        few, _ = await store.search(free_text_query("w1999"))
+        far = parse_query("", free_text="", sort=NEWEST, start=ROWS - 5, size=15)
+        last, rows = await store.search(far)
+    finally:
+        await connection.close()
+        await store.close()
+
+    assert abs(every - ROWS) < ROWS / 10
+    assert failed == sum(n % 3 == 1 for n in range(1, ROWS + 1))
+    assert many > FREE_TEXT_EXACT_MAX
+    assert few == 11
+    assert (last, [row.header.workflow_id for row in rows]) == (ROWS, ["w5", "w4", "w3", "w2", "w1"])
 
 
 def walked_tables(node: dict[str, Any]) -> Iterator[str]:

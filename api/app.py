@@ -151,6 +151,7 @@ def create_app(
 
     metrics = Metrics()
     metrics.watch_dispatch(engine.queues.dispatch)
+    metrics.watch_conflicts(engine.mailboxes)
     hot = HotRoutes(engine, metrics, body_bytes_max=body_bytes_max)
     app = FastAPI(
         title="Showrunner",

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
-from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from engine.services.latency import BOUNDS_MS, LatencyCounter
+from engine.services.mailboxes import Mailboxes
 
 # Where a request belongs, by the path's beginning; the first that fits. Few groups: labels must stay bounded.
 GROUPS = (
@@ -49,6 +51,25 @@ class _Dispatch(Collector):
             "From when a task was due to when it was handed to a worker that polled.",
             buckets=list(zip(bounds, counts, strict=True)),
             sum_value=self._counter.sum_ms / 1000,
+        )
+
+
+class _Conflicts(Collector):
+    """Of servers that step the same workflow at once."""
+
+    def __init__(self, mailboxes: Mailboxes) -> None:
+        self._mailboxes = mailboxes
+
+    def collect(self) -> Iterator[Metric]:
+        yield CounterMetricFamily(
+            "showrunner_step_conflicts",
+            "Steps decided again because another server had stepped the same workflow.",
+            value=self._mailboxes.conflicts,
+        )
+        yield GaugeMetricFamily(
+            "showrunner_step_conflicts_in_a_row_max",
+            "The most such conflicts that one step has met.",
+            value=self._mailboxes.conflicts_in_a_row_max,
         )
 
 
@@ -123,6 +144,10 @@ class Metrics:
     def watch_dispatch(self, counter: LatencyCounter) -> None:
         """Export how long tasks had been due when they reached a worker."""
         self.registry.register(_Dispatch(counter))
+
+    def watch_conflicts(self, mailboxes: Mailboxes) -> None:
+        """Export how often another server was quicker."""
+        self.registry.register(_Conflicts(mailboxes))
 
     def render(self, queues: dict[str, tuple[int, int]]) -> bytes:
         """The exposition text. `queues`: queue name -> (waiting, held)."""

@@ -48,6 +48,13 @@ Committed = Callable[[View, Delta], None]
 
 
 class Mailboxes:
+    """The workflows of this server, each with its inbox.
+
+    Attributes:
+        conflicts: decisions made again because somebody else had written the workflow meanwhile.
+        conflicts_in_a_row_max: the most that one step met.
+    """
+
     def __init__(self, loader: FactLoader, committer: Committer, clock: Clock, chance: Chance) -> None:
         self._loader = loader
         self._committer = committer
@@ -57,6 +64,7 @@ class Mailboxes:
         self._running: set[asyncio.Task[None]] = set()
         self._on_commit: list[Committed] = []
         self.conflicts = 0
+        self.conflicts_in_a_row_max = 0
 
     def on_commit(self, hook: Committed) -> None:
         """Call `hook(view, delta)` after each committed step, in the order of one workflow's steps."""
@@ -186,7 +194,7 @@ class Mailboxes:
         view = resident.view
         doubtful: list[Decision] = []  # of unknown outcome; they may land after they were looked for
         restarting = any(isinstance(item.event, ev.Restart) for item in stamped)
-        for _ in range(ATTEMPTS_MAX):
+        for attempt in range(ATTEMPTS_MAX):
             remembered = view.header is not None
             if not remembered and view.graph is None:
                 view.graph = resident.start_graph
@@ -215,6 +223,7 @@ class Mailboxes:
             if isinstance(result, VersionConflictError | OutcomeUnknownError):
                 # Not written, as far as is known: read what is there and decide again.
                 self.conflicts += 1
+                self.conflicts_in_a_row_max = max(self.conflicts_in_a_row_max, attempt + 1)
                 view = self._reset(resident)
                 continue
             if isinstance(result, StoreError):

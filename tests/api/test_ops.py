@@ -50,6 +50,15 @@ def test_metrics_count_the_work(api: Any) -> None:
     assert api.metric(f'showrunner_queue_tasks{{queue="{api.name("b")}",state="waiting"}}') == 1
 
 
+def test_metrics_count_conflicts(api: Any) -> None:
+    """One server alone meets none; the numbers are there to be watched."""
+    api.start(api.define(api.simple("a")))
+    api.report(api.poll("a"))
+
+    assert api.metric("showrunner_step_conflicts_total") == 0
+    assert api.metric("showrunner_step_conflicts_in_a_row_max") == 0
+
+
 @pytest.mark.parametrize("path", ["/api/tasks/poll/batch/x?timeout=0", "/healthz", "/api/nothing"])
 def test_request_id_is_echoed(api: Any, path: str) -> None:
     """The caller's request id comes back, on hot, plain and failing routes."""

@@ -185,7 +185,7 @@ def agree(runner: asyncio.Runner, other: ExecutionStore, *, of_tasks: bool, exam
     runner.run(fill(other))
     nonempty = 0
 
-    @settings(max_examples=examples)
+    @settings(max_examples=examples, deadline=None)  # a slow machine is no bug
     @given(queries(dict(TASK_FIELDS if of_tasks else WORKFLOW_FIELDS)))
     def asked(query: SearchQuery) -> None:
         nonlocal nonempty

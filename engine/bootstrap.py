@@ -132,9 +132,15 @@ class Engine:
         self._wire_executions(chance, callers=callers, options=options)
         self.mailboxes.on_commit(self._committed)
         self.news = Correspondent(
-            self.notifier, queues=self.queues, timers=self.timers, feed=self.feed, clock=clock
+            self.notifier,
+            queues=self.queues,
+            timers=self.timers,
+            feed=self.feed,
+            mailboxes=self.mailboxes,
+            clock=clock,
         )
         self.mailboxes.on_commit(self.news.committed)
+        self.mailboxes.on_outrun(self.news.outrun)
         self.scheduler = Scheduler(documents, self.executions, clock)
         self._wire_events(brokers, chance, callers=callers, options=options)
         self.retention = Retention(

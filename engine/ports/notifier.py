@@ -19,6 +19,8 @@ class News(Struct, kw_only=True, omit_defaults=True):
         due_ms: the earliest instant among what was written; 0 = none that is near.
         freed: limited task definitions of which fewer tasks are held now.
         moved: workflows that took a step.
+        turns: workflow -> milliseconds for which others should begin no step of it, because this server's
+            own came too late again and again.
         missed: notices may have been lost; look at everything.
     """
 
@@ -26,6 +28,7 @@ class News(Struct, kw_only=True, omit_defaults=True):
     due_ms: int = 0
     freed: list[str] = []
     moved: list[str] = []
+    turns: dict[str, int] = {}
     missed: bool = False
 
 

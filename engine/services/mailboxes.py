@@ -1,7 +1,8 @@
 """One mailbox per workflow: events that gather while a step is written are decided together in the next.
 
 That keeps one server's events for a workflow in order and free of conflicts; between servers the row version
-decides.
+decides. A server that is outrun again and again (its store is farther away, say) asks the others to leave the
+workflow alone for a moment: what comes in there meanwhile is decided in one step, later.
 """
 
 from __future__ import annotations
@@ -41,10 +42,15 @@ EVENTS_PER_STEP_MAX = 256
 """Events decided into one delta."""
 ATTEMPTS_MAX = 20
 """Conflicts in a row before a step gives up: with one server per workflow there is none."""
+ASK_AFTER = 3
+"""Conflicts in a row after which a server asks the others for its turn."""
+TURN_MS_MIN, TURN_MS_MAX = 20, 500
+"""How long it asks for: twice what its last try took, within these bounds."""
 FACT_ROUNDS_MAX = 100_000
 """Rounds of loading facts for one step; each round of a script-driven loop needs one."""
 
 Committed = Callable[[View, Delta], None]
+Outrun = Callable[[str, int], None]
 
 
 class Mailboxes:
@@ -63,12 +69,25 @@ class Mailboxes:
         self._residents = Residents(loader.view)
         self._running: set[asyncio.Task[None]] = set()
         self._on_commit: list[Committed] = []
+        self._on_outrun: Outrun = lambda *_: None
+        self._left_alone: dict[str, float] = {}  # workflow -> until when, by the loop's time
         self.conflicts = 0
         self.conflicts_in_a_row_max = 0
 
     def on_commit(self, hook: Committed) -> None:
         """Call `hook(view, delta)` after each committed step, in the order of one workflow's steps."""
         self._on_commit.append(hook)
+
+    def on_outrun(self, hook: Outrun) -> None:
+        """Call `hook(workflow_id, turn_ms)` when other servers should leave a workflow alone for so long."""
+        self._on_outrun = hook
+
+    def leave_alone(self, workflow_id: str, turn_ms: int) -> None:
+        """Another server asks for its turn: begin no step of the workflow for so long."""
+        if self._residents.get(workflow_id) is not None:
+            loop = asyncio.get_running_loop()
+            until = self._left_alone[workflow_id] = loop.time() + min(turn_ms, TURN_MS_MAX) / 1000
+            loop.call_at(until, self._turn_over, workflow_id, until)
 
     async def create(
         self, workflow_id: str, graph: Graph, event: ev.Start, *, patient: bool = False
@@ -153,6 +172,7 @@ class Mailboxes:
     async def _drive(self, resident: Resident) -> None:
         try:
             while resident.inbox:
+                await self._others_turn(resident.view.workflow_id)
                 batch = resident.inbox[:EVENTS_PER_STEP_MAX]
                 del resident.inbox[:EVENTS_PER_STEP_MAX]
                 await self._step(resident, batch)
@@ -162,6 +182,23 @@ class Mailboxes:
             if header is not None and header.status not in WORKFLOW_OPEN and not resident.inbox:
                 # What ended is rarely asked again, and its documents may be large.
                 self._residents.drop(resident.view.workflow_id)
+
+    async def _others_turn(self, workflow_id: str) -> None:
+        until = self._left_alone.get(workflow_id)
+        if until is not None:
+            await asyncio.sleep(max(0.0, until - asyncio.get_running_loop().time()))
+
+    def _turn_over(self, workflow_id: str, until: float) -> None:
+        if self._left_alone.get(workflow_id) == until:
+            del self._left_alone[workflow_id]
+
+    def _outrun(self, workflow_id: str, in_a_row: int, began: float) -> None:
+        """A try came to nothing, because somebody else was quicker."""
+        self.conflicts += 1
+        self.conflicts_in_a_row_max = max(self.conflicts_in_a_row_max, in_a_row)
+        if in_a_row >= ASK_AFTER:
+            took_ms = round((asyncio.get_running_loop().time() - began) * 1000)
+            self._on_outrun(workflow_id, min(max(TURN_MS_MIN, 2 * took_ms), TURN_MS_MAX))
 
     async def _step(
         self, resident: Resident, batch: list[tuple[ev.Stamped, asyncio.Future[Applied]]]
@@ -195,6 +232,7 @@ class Mailboxes:
         doubtful: list[Decision] = []  # of unknown outcome; they may land after they were looked for
         restarting = any(isinstance(item.event, ev.Restart) for item in stamped)
         for attempt in range(ATTEMPTS_MAX):
+            began = asyncio.get_running_loop().time()
             remembered = view.header is not None
             if not remembered and view.graph is None:
                 view.graph = resident.start_graph
@@ -222,8 +260,7 @@ class Mailboxes:
                 doubtful.append(decision)
             if isinstance(result, VersionConflictError | OutcomeUnknownError):
                 # Not written, as far as is known: read what is there and decide again.
-                self.conflicts += 1
-                self.conflicts_in_a_row_max = max(self.conflicts_in_a_row_max, attempt + 1)
+                self._outrun(view.workflow_id, attempt + 1, began)
                 view = self._reset(resident)
                 continue
             if isinstance(result, StoreError):

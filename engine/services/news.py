@@ -9,6 +9,7 @@ from engine.core.records import Delta
 from engine.ports.notifier import News, Notifier
 from engine.ports.system import Clock
 from engine.services.feed import Change, Feed
+from engine.services.mailboxes import Mailboxes
 from engine.services.queues import Queues
 from engine.services.timers import LOOK_EVERY_MS, Timers
 
@@ -21,16 +22,24 @@ class Correspondent:
 
     Args:
         notifier: how.
-        queues, timers, feed: who may wait for what others do.
+        queues, timers, feed, mailboxes: who may wait for what others do, or get in their way.
     """
 
     def __init__(
-        self, notifier: Notifier, *, queues: Queues, timers: Timers, feed: Feed, clock: Clock
+        self,
+        notifier: Notifier,
+        *,
+        queues: Queues,
+        timers: Timers,
+        feed: Feed,
+        mailboxes: Mailboxes,
+        clock: Clock,
     ) -> None:
         self._notifier = notifier
         self._queues = queues
         self._timers = timers
         self._feed = feed
+        self._mailboxes = mailboxes
         self._clock = clock
 
     def committed(self, _: View, delta: Delta) -> None:
@@ -49,6 +58,10 @@ class Correspondent:
         freed = list(self._queues.freed_by(delta))
         self._notifier.tell(News(queues=queues, due_ms=due_ms, freed=freed, moved=[delta.workflow_id]))
 
+    def outrun(self, workflow_id: str, turn_ms: int) -> None:
+        """This server's steps of a workflow come too late again and again."""
+        self._notifier.tell(News(turns={workflow_id: turn_ms}))
+
     def heard(self, news: News) -> None:
         """Another server said something."""
         for queue, count in news.queues.items():
@@ -57,6 +70,8 @@ class Correspondent:
                     break
         for def_name in news.freed:
             self._queues.freed(def_name)
+        for workflow_id, turn_ms in news.turns.items():
+            self._mailboxes.leave_alone(workflow_id, turn_ms)
         if news.due_ms:
             self._timers.note(news.due_ms)
         if self._feed.watched:

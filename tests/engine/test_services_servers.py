@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,13 @@ import msgspec
 import pytest
 
 from engine.bootstrap import Engine, open_engine
-from engine.ports.notifier import News
+from engine.core.records import Delta
+from engine.ports.notifier import Alone, News
 from engine.services.executions import StartRequest
+from engine.services.mailboxes import ATTEMPTS_MAX
 from engine.services.news import Correspondent
 from engine.settings import EngineSettings
-from engine.testing.story import task
+from engine.testing.story import fork, join, task
 
 if TYPE_CHECKING:
     from .conftest import Farm, Reopen
@@ -24,6 +27,8 @@ LONG_MS = 10_000
 BOUND_S = 30
 ROUNDS = 30
 POLLS = 4
+BRANCHES = 200
+AWAY_S = 0.02
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -123,6 +128,65 @@ async def test_missed_news_wake_as_many_polls_as_there_are_tasks(two: tuple[Farm
         got = [one["taskId"] for poll in polls for one in await poll]
 
     assert len(set(got)) == POLLS
+
+
+# ------------------------------------------------------------------------------------------ one workflow
+class Outrun:
+    """A store far away: while it reads and writes, another server steps the same workflow, if it will."""
+
+    def __init__(self, inner: Any, stepped: asyncio.Event) -> None:
+        self._inner = inner
+        self._stepped = stepped
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def write(self, group: Any) -> Any:
+        if any(isinstance(write, Delta) for write in group):
+            self._stepped.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stepped.wait(), AWAY_S)
+        return await self._inner.write(group)
+
+
+async def test_a_server_that_is_always_outrun_gets_its_turn(reopen: Reopen) -> None:
+    """It asks the others to leave the workflow alone for a moment; the nearer server loses nothing."""
+    near, far = reopen(), reopen()
+    refs = [f"b{number}" for number in range(BRANCHES)]
+    await near.register(fork("f", *[[task(ref, name="a")] for ref in refs]), join("j", *refs))
+    workflow_id = await near.start()
+    last, *others = await near.poll("a", count=BRANCHES)
+    stepped = asyncio.Event()
+    far.engine.committer._store = Outrun(far.store, stepped)
+    far.engine.news._notifier = Told(near)
+    near.engine.mailboxes.on_commit(lambda *_: stepped.set())
+
+    async def run() -> None:
+        for one in others:
+            await near.report(one)
+
+    running = asyncio.ensure_future(run())
+    async with asyncio.timeout(BOUND_S):
+        await far.report(last)
+        first_done = running.done()
+        await running
+
+    assert not first_done, "it had to wait until the other one had no more to do"
+    assert 0 < far.engine.mailboxes.conflicts_in_a_row_max < ATTEMPTS_MAX
+    assert (await near.workflow(workflow_id))["status"] == "COMPLETED"
+
+
+class Told(Alone):
+    """The news of one server, heard by another at once."""
+
+    def __init__(self, listener: Farm) -> None:
+        self._listener = listener
+
+    def others(self) -> int:
+        return 1
+
+    def tell(self, news: News) -> None:
+        self._listener.engine.news.heard(news)
 
 
 # ------------------------------------------------------------------------------------------ PostgreSQL

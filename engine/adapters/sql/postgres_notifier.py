@@ -98,6 +98,7 @@ class PostgresNotifier:
         if news.due_ms:
             waiting.due_ms = min(news.due_ms, waiting.due_ms or news.due_ms)
         waiting.freed = list({*waiting.freed, *news.freed}) if news.freed else waiting.freed
+        waiting.turns.update(news.turns)
         self._moved.update(news.moved)
         self._something.set()
 

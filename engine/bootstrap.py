@@ -141,6 +141,7 @@ class Engine:
         )
         self.mailboxes.on_commit(self.news.committed)
         self.mailboxes.on_outrun(self.news.outrun)
+        self.queues.on_returned(self.news.returned)
         self.scheduler = Scheduler(documents, self.executions, clock)
         self._wire_events(brokers, chance, callers=callers, options=options)
         self.retention = Retention(

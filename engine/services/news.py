@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from engine.core.facts import View
-from engine.core.records import Delta
+from engine.core.records import Delta, QueueEntry
 from engine.ports.notifier import News, Notifier
 from engine.ports.system import Clock
 from engine.services.feed import Change, Feed
@@ -57,6 +57,10 @@ class Correspondent:
         due_ms = due_ms if due_ms <= near_ms else 0  # later ones are found by looking
         freed = list(self._queues.freed_by(delta))
         self._notifier.tell(News(queues=queues, due_ms=due_ms, freed=freed, moved=[delta.workflow_id]))
+
+    def returned(self, entry: QueueEntry) -> None:
+        """A poll of this server gave a task back."""
+        self._notifier.tell(News(queues={entry.queue: 1}, freed=[entry.def_name]))
 
     def outrun(self, workflow_id: str, turn_ms: int) -> None:
         """This server's steps of a workflow come too late again and again."""

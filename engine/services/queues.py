@@ -87,6 +87,7 @@ class Queues:
         self._leases = Leases(store, self._write, self._returned)
         self._graph_of: Callable[[str], Graph | None] = lambda _: None
         self._note_deadline: Callable[[int], None] = lambda _: None
+        self._on_returned: Callable[[QueueEntry], None] = lambda _: None
         self._background: set[asyncio.Task[Any]] = set()
         self._refreshing = False
         self.handed_over = 0
@@ -223,7 +224,12 @@ class Queues:
                 if not queues:
                     self._queues_of.pop(task_type, None)
 
+    def on_returned(self, hook: Callable[[QueueEntry], None]) -> None:
+        """Call `hook(entry)` after a poll that went away gave a task back."""
+        self._on_returned = hook
+
     def _returned(self, entry: QueueEntry) -> None:
+        self._on_returned(entry)
         self.wake(entry.queue)
         self.freed(entry.def_name)
 

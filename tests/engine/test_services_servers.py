@@ -14,7 +14,7 @@ import pytest
 from engine.bootstrap import Engine, open_engine
 from engine.core.records import Delta
 from engine.ports.notifier import Alone, News
-from engine.services.executions import StartRequest
+from engine.services.executions import StartRequest, TaskUpdate
 from engine.services.mailboxes import ATTEMPTS_MAX
 from engine.services.news import Correspondent
 from engine.settings import EngineSettings
@@ -28,6 +28,7 @@ BOUND_S = 30
 ROUNDS = 30
 POLLS = 4
 BRANCHES = 200
+WORKERS = 8
 AWAY_S = 0.02
 
 
@@ -130,6 +131,29 @@ async def test_missed_news_wake_as_many_polls_as_there_are_tasks(two: tuple[Farm
     assert len(set(got)) == POLLS
 
 
+async def test_what_a_poll_gives_back_reaches_another_server(two: tuple[Farm, Farm]) -> None:
+    """A worker hangs up while its task is handed over; one that waits at another server is told."""
+    first, second = two
+    first.engine.news._notifier = Told(second)
+    here, looks = watch_looks(first, nothing), watch_looks(second, nothing)
+    other = asyncio.ensure_future(second.poll("a", timeout_ms=LONG_MS))
+    await until(lambda: looks.looks == 1)
+    poll = asyncio.ensure_future(first.poll("a", timeout_ms=LONG_MS))
+    await until(lambda: here.looks == 1)
+    await first.engine.committer.idle()  # it has noted who polls
+    first.store.open.clear()
+    starting = asyncio.ensure_future(first.start())
+    await until(lambda: bool(first.engine.queues._handed))
+
+    poll.cancel()
+    first.store.open.set()
+    async with asyncio.timeout(BOUND_S):
+        workflow_id = await starting
+        [polled] = await other
+
+    assert (polled["workflowInstanceId"], polled["pollCount"]) == (workflow_id, 1)
+
+
 # ------------------------------------------------------------------------------------------ one workflow
 class Outrun:
     """A store far away: while it reads and writes, another server steps the same workflow, if it will."""
@@ -208,6 +232,38 @@ async def servers(
         async with asyncio.timeout(BOUND_S):
             await first.close()
             await second.close()
+
+
+async def test_a_fork_completed_through_both(servers: tuple[Engine, Engine]) -> None:
+    """Both servers step one workflow at once: every report is taken, none meets conflicts without end."""
+    first, second = servers
+    tasks = [task(f"b{number}", name="a") for number in range(BRANCHES)]
+    refs = [one["taskReferenceName"] for one in tasks]
+    definition = {"name": "wide", "tasks": [fork("f", *[[one] for one in tasks]), join("j", *refs)]}
+    await first.metadata.register_workflow(msgspec.json.encode(definition))
+    workflow_id = await first.executions.start(StartRequest(name="wide"))
+    polled = [
+        msgspec.json.decode(one)
+        for one in await first.queues.poll(
+            "a", domain=None, worker_id="w", count=BRANCHES, timeout_ms=LONG_MS
+        )
+    ]
+
+    async def report(engine: Engine, share: list[dict[str, Any]]) -> None:
+        """One after another, as a worker does."""
+        for one in share:
+            await engine.executions.update(
+                TaskUpdate(workflow_instance_id=workflow_id, task_id=one["taskId"], status="COMPLETED")
+            )
+
+    async with asyncio.timeout(BOUND_S):
+        await asyncio.gather(
+            *(report(servers[number % 2], polled[number::WORKERS]) for number in range(WORKERS))
+        )
+
+    assert msgspec.json.decode(await second.executions.workflow(workflow_id))["status"] == "COMPLETED"
+    assert first.mailboxes.conflicts_in_a_row_max < ATTEMPTS_MAX // 2
+    assert second.mailboxes.conflicts_in_a_row_max < ATTEMPTS_MAX // 2
 
 
 @pytest.mark.parametrize("turns", [0, 3, 10, 40])

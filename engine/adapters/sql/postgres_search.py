@@ -19,6 +19,7 @@ from sqlalchemy.sql.expression import ClauseElement
 
 from engine.adapters.sql import codec, search_sql
 from engine.adapters.sql.postgres_connection import DISCONNECTED, PostgresDatabase, meaning
+from engine.adapters.sql.tables import workflow
 from engine.core.errors import SearchTooLongError
 from engine.core.records import Task
 from engine.core.search import FREE_TEXT_EXACT_MAX, SEARCH_MS_MAX, TOTAL_EXACT_MAX, SearchQuery
@@ -54,10 +55,12 @@ class PostgresSearch:
         self.total_exact_max: int | None = TOTAL_EXACT_MAX
 
     async def search(self, query: SearchQuery) -> tuple[int, list[WorkflowRow]]:
-        found, rows = await self._page_and_total(
-            query, search_sql.search_found(query), search_sql.search_page(query)
-        )
-        return found, [workflow_row(row) for row in rows]
+        found = search_sql.search_found(query)
+        if query.free_text is not None:
+            # So that counting follows an index and stops at its bound, and does not gather all rows first.
+            found = found.order_by(workflow.c.create_ms.desc())
+        total, rows = await self._page_and_total(query, found, search_sql.search_page(query))
+        return total, [workflow_row(row) for row in rows]
 
     async def search_by_tasks(self, query: SearchQuery) -> tuple[int, list[WorkflowRow]]:
         found, rows = await self._page_and_total(

@@ -42,8 +42,6 @@ RETENTION_DAYS = DAYS // 2
 RETENTION_ALONE_S = 10.0
 BULK_IDS = 1000
 REQUEST_S_MAX = 60
-REQUIRED_RATIO = 1.5
-GENTLE_RATIO = 2.0
 STEPS = ("start", "poll", "report")
 WORKFLOW = {
     "name": "probe",

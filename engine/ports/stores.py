@@ -166,6 +166,9 @@ class ExecutionStore(Protocol):
     """Matches of a search that are counted exactly (FREE_TEXT_EXACT_MAX with a free text, if that is less);
     None = however many."""
 
+    leases_apart: bool
+    """Whether groups of claims and leases gain by being written beside groups of steps, at the same time."""
+
     async def write(self, group: Sequence[Write]) -> list[WriteResult]:
         """Do all of `group` in one transaction, durable when this returns; deltas first, then the rest.
 

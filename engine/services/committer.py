@@ -12,7 +12,7 @@ from typing import Protocol
 
 from engine.core.errors import StoreError
 from engine.core.records import Delta
-from engine.ports.stores import ExecutionStore, Write, WriteResult
+from engine.ports.stores import Claim, ExecutionStore, ExtendLease, Release, Write, WriteResult
 
 GROUP_WRITES_MAX = 256
 """Writes in one transaction; beyond this a group gains nothing and only makes its members wait."""
@@ -28,47 +28,17 @@ class GroupObserver(Protocol):
     def recovered(self, delta: Delta) -> None: ...
 
 
-class Committer:
-    def __init__(self, store: ExecutionStore, observer: GroupObserver) -> None:
-        self._store = store
-        self._observer = observer
-        self._waiting: list[tuple[Write, asyncio.Future[WriteResult]]] = []
-        self._drain: asyncio.Task[None] | None = None
-        self.groups = 0
-        self.writes = 0
+class _Lane:
+    """Writes that wait for their turn, and the group of them that is being written."""
 
-    async def write(self, write: Write) -> WriteResult:
-        """Durable when this returns. A Delta's conflict comes back as a value (see the store's contract).
+    def __init__(self) -> None:
+        self.waiting: list[tuple[Write, asyncio.Future[WriteResult]]] = []
+        self.drain: asyncio.Task[None] | None = None
 
-        Raises:
-            StoreError: the group failed as a whole.
-        """
-        future: asyncio.Future[WriteResult] = asyncio.get_running_loop().create_future()
-        self._waiting.append((write, future))
-        if self._drain is None:
-            self._drain = asyncio.get_running_loop().create_task(self._run())
-        return await future
-
-    def recovered(self, delta: Delta) -> None:
-        """A delta whose outcome was unknown turned out to be written."""
-        self._observer.recovered(delta)
-
-    async def idle(self) -> None:
-        """Wait until nothing is being written."""
-        while self._drain is not None:
-            await asyncio.shield(self._drain)
-
-    async def _run(self) -> None:
-        try:
-            while self._waiting:
-                await self._commit(self._take())
-        finally:
-            self._drain = None
-
-    def _take(self) -> list[tuple[Write, asyncio.Future[WriteResult]]]:
+    def take(self) -> list[tuple[Write, asyncio.Future[WriteResult]]]:
         rows, count = 0, 0
         workflows: set[str] = set()
-        for write, _ in self._waiting[:GROUP_WRITES_MAX]:
+        for write, _ in self.waiting[:GROUP_WRITES_MAX]:
             if isinstance(write, Delta):
                 if write.workflow_id in workflows:
                     break  # a removal met a step: the later one meets the other's version
@@ -79,8 +49,55 @@ class Committer:
             count += 1
             if rows >= GROUP_ROWS_MAX:
                 break
-        taken, self._waiting = self._waiting[:count], self._waiting[count:]
+        taken, self.waiting = self.waiting[:count], self.waiting[count:]
         return taken
+
+
+class Committer:
+    """Writes groups, one at a time; where the store says so, claims and leases beside the steps."""
+
+    def __init__(self, store: ExecutionStore, observer: GroupObserver) -> None:
+        self._store = store
+        self._observer = observer
+        self._steps = _Lane()
+        self._leases = _Lane() if store.leases_apart else self._steps
+        self.groups = 0
+        self.writes = 0
+
+    async def write(self, write: Write) -> WriteResult:
+        """Durable when this returns. A Delta's conflict comes back as a value (see the store's contract).
+
+        Raises:
+            StoreError: the group failed as a whole.
+        """
+        future: asyncio.Future[WriteResult] = asyncio.get_running_loop().create_future()
+        lane = self._leases if isinstance(write, Claim | ExtendLease | Release) else self._steps
+        lane.waiting.append((write, future))
+        if lane.drain is None:
+            lane.drain = asyncio.get_running_loop().create_task(self._run(lane))
+        return await future
+
+    def recovered(self, delta: Delta) -> None:
+        """A delta whose outcome was unknown turned out to be written."""
+        self._observer.recovered(delta)
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being written."""
+        return self._steps.drain is not None or self._leases.drain is not None
+
+    async def idle(self) -> None:
+        """Wait until nothing is being written."""
+        for lane in (self._steps, self._leases, self._steps):
+            while lane.drain is not None:
+                await asyncio.shield(lane.drain)
+
+    async def _run(self, lane: _Lane) -> None:
+        try:
+            while lane.waiting:
+                await self._commit(lane.take())
+        finally:
+            lane.drain = None
 
     async def _commit(self, taken: list[tuple[Write, asyncio.Future[WriteResult]]]) -> None:
         group = [write for write, _ in taken]

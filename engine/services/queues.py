@@ -82,7 +82,7 @@ class Queues:
         self._waiting: dict[str, deque[_Waiter]] = {}
         self._queues_of: dict[str, set[str]] = {}  # task type -> its queues that have a waiting poll
         self._turns: dict[str, int] = {}
-        self._handed: list[_Waiter] = []
+        self._handed: dict[int, list[_Waiter]] = {}  # by the group that is being written
         self._marks = PollMarks(store)
         self._leases = Leases(store, self._write, self._returned)
         self._graph_of: Callable[[str], Graph | None] = lambda _: None
@@ -284,7 +284,7 @@ class Queues:
             return  # nobody knows what is limited; the polls are woken, and claim
         for index, write in enumerate(group):
             if isinstance(write, Delta) and write.queue_put and self._waiting:
-                self._offer(index, write, now_ms)
+                self._offer(self._handed.setdefault(id(group), []), index, write, now_ms)
 
     async def _refresh_limits(self) -> None:
         try:
@@ -292,7 +292,7 @@ class Queues:
         finally:
             self._refreshing = False
 
-    def _offer(self, index: int, delta: Delta, now_ms: int) -> None:
+    def _offer(self, handed: list[_Waiter], index: int, delta: Delta, now_ms: int) -> None:
         limited = self._limits.known
         tasks = {task.id: task for task in (*delta.tasks_changed, *delta.tasks_new)}
         for entry in sorted(delta.queue_put, key=lambda e: -e.priority):
@@ -311,7 +311,7 @@ class Queues:
                 held=True,
             )
             if not waiter.entries:
-                self._handed.append(waiter)
+                handed.append(waiter)
             waiter.entries.append((index, entry, task))
 
     def _first_free(self, queue: str) -> _Waiter | None:
@@ -328,8 +328,7 @@ class Queues:
                 self._wake_for(write)
                 for def_name in self.freed_by(write) if self._waiting else ():
                     self.freed(def_name)
-        handed, self._handed = self._handed, []
-        for waiter in handed:
+        for waiter in self._handed.pop(id(group), ()):
             got = [
                 Claimed(task=task, entry=entry)
                 for index, entry, task in waiter.entries

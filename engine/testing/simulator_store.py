@@ -72,6 +72,7 @@ class Link:
         self.hurt = 0
         self.under_way: dict[int, Sequence[Write]] = {}
         self.delta_rows_max = inner.delta_rows_max
+        self.leases_apart = inner.leases_apart
         self.total_exact_max = inner.total_exact_max
         self._seen = seen
         self._late: set[asyncio.Task[None]] = set()

@@ -226,7 +226,7 @@ async def test_a_claim_of_unknown_outcome_whose_poll_is_gone_is_undone(farm: Far
     farm.store.open.clear()
     farm.store.struck = Claim
     poll = asyncio.ensure_future(farm.poll("a"))
-    await _until(lambda: bool(farm.engine.committer._drain))
+    await _until(lambda: farm.engine.committer.busy)
     farm.store.faults.append("written")
     poll.cancel()
     await asyncio.gather(poll, return_exceptions=True)

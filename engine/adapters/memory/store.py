@@ -80,6 +80,7 @@ class MemoryExecutionStore:
     """ExecutionStore in plain dicts."""
 
     delta_rows_max: int | None = None
+    leases_apart = False
     total_exact_max: int | None = None
 
     def __init__(self) -> None:

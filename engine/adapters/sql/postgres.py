@@ -54,6 +54,7 @@ class PostgresExecutionStore(PostgresSearch):
     """ExecutionStore in a PostgreSQL database. `await PostgresExecutionStore.open(url)` makes one."""
 
     delta_rows_max: int | None = None
+    leases_apart = True
 
     @classmethod
     async def open(cls, url: str) -> PostgresExecutionStore:

@@ -51,6 +51,7 @@ class SqliteExecutionStore(SqliteSearch):
     """
 
     delta_rows_max: int | None = None
+    leases_apart = False
     total_exact_max: int | None = None
 
     def __init__(

@@ -18,7 +18,7 @@ from engine.services.mailboxes import Mailboxes
 log = structlog.get_logger(__name__)
 
 BATCH_MAX = 2_000
-"""Timers, and deadlines, fired in one call: what is due at one instant is decided together, in full groups."""
+"""Timers, and deadlines, fired in one call: what is due at one instant is decided in full groups."""
 OUTAGE_LEASES_MAX = 10_000
 """Leases renewed after an outage; beyond that they run out as if their workers had been silent."""
 FRUITLESS_PAUSE_MS = 1_000

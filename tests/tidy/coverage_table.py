@@ -1,4 +1,4 @@
-"""The coverage table of ARCHITECTURE.md, made from tests/conformance/coverage.toml. `make docs` writes it there."""
+"""The coverage table of ARCHITECTURE.md, made from tests/conformance/coverage.toml; `make docs` writes it."""
 
 from __future__ import annotations
 

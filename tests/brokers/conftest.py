@@ -14,6 +14,7 @@ from moto.server import ThreadedMotoServer
 
 KAFKA_VARIABLE = "SHOWRUNNER_TEST_KAFKA"
 KAFKA_SERVERS = os.environ.get(KAFKA_VARIABLE, "")
+# A broker is a JVM program that neither pip nor apt has; unless one is named, these do not run, in CI either.
 WITH_CLUSTER = pytest.mark.skipif(
     not KAFKA_SERVERS,
     reason=f"needs a Kafka cluster, which neither pip nor apt installs; name one with {KAFKA_VARIABLE}",
@@ -60,6 +61,7 @@ def redis_program() -> str:
     found = shutil.which("redis-server") or _from_wheel()
     if found is None:
         assert os.environ.get("CI") != "true", "redis-server is missing; make services installs it"
+        # A laptop without Redis runs the rest; in CI the line above failed.
         pytest.skip("redis-server is not installed; make services installs it")
     return found
 

@@ -17,11 +17,10 @@ from media_workers.tasks.encode import encode_rendition
 from media_workers.tasks.package import PackageInput, package
 from media_workers.tasks.plan import BranchInput, plan_title
 from media_workers.tasks.publish import PublishInput, PublishOutput, publish
-from media_workers.tasks.records import EncodedVideo, FileRef
+from media_workers.tasks.records import AudioFile, EncodedVideo, FileRef, VideoFile
 from media_workers.tasks.source import Source, SourceInput, find_source
 from media_workers.tasks.stills import stills
 from media_workers.tasks.validate import ValidateOutput, profile_for, validate_source
-from media_workers.tasks.verify import AudioFile, VideoFile
 
 _RUNG_DIGITS_MAX = 4
 

@@ -10,9 +10,8 @@ from media_workers.media.verify import Finding
 from media_workers.sdk import Record, TaskContext, TaskFailed, worker
 from media_workers.storage import Artefact, MissingKeyError, artefact_key, facts_of
 from media_workers.tasks.encode import provenance, refuse_broken
-from media_workers.tasks.records import FileRef, Package
+from media_workers.tasks.records import AudioFile, FileRef, Package, VideoFile
 from media_workers.tasks.tools import MIB, PACKAGE_LIMITS, run_tool, tool_versions
-from media_workers.tasks.verify import AudioFile, VideoFile
 
 SCRATCH_BYTES_MIN = 64 * MIB
 # Segments repeat a little header each; the rest is the encodes' own bytes.

@@ -9,7 +9,7 @@ from media_workers.sdk import Record, TaskContext, TaskFailed, worker
 from media_workers.storage import MissingKeyError
 from media_workers.tasks.audio import track_findings
 from media_workers.tasks.encode import refuse_broken, rendition_findings
-from media_workers.tasks.records import Branch, EncodedAudio, EncodedVideo, FileRef
+from media_workers.tasks.records import AudioFile, Branch, FileRef, VideoFile
 
 _T = TypeVar("_T")
 
@@ -20,22 +20,6 @@ class VerifyInput(Record, frozen=True, kw_only=True):
     video_id: str
     plan: Plan
     branches: dict[str, Branch]
-
-
-class VideoFile(Record, frozen=True, kw_only=True):
-    """A rendition and its file."""
-
-    video: EncodedVideo
-    file: FileRef
-    reused: bool = False
-
-
-class AudioFile(Record, frozen=True, kw_only=True):
-    """A sound track and its file."""
-
-    audio: EncodedAudio
-    file: FileRef
-    reused: bool = False
 
 
 class VerifyOutput(Record, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 import math
 from fractions import Fraction
 from itertools import pairwise
+from typing import Literal
 
 import msgspec
 
@@ -15,22 +16,42 @@ NEIGHBOUR_RATIO_MIN = 1.05
 HIGH_RATE_ABOVE = 30
 HIGH_RATE_FACTOR = 1.5
 BUFFER_FACTOR = 1.5
+SD_LINES_MAX = 576
+HD_LINES_MAX = 1080
+
+Codec = Literal["h264", "hevc", "vp9", "av1"]
+DynamicRange = Literal["sdr", "pq", "hlg"]
+DrmLabel = Literal["SD", "HD", "UHD"]
 
 
 class Rendition(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One encoded size. `crf` with a cap: `maxrate_bps` and `bufsize_bits` bound the peaks."""
+    """One encoded size. `crf` with a cap: `maxrate_bps` and `bufsize_bits` bound the peaks.
+
+    `encoder` is FFmpeg's name of it. `dynamic_range` says what the picture is after the plan's colour step.
+    """
 
     name: str
-    codec: str
+    codec: Codec
+    encoder: str
     width: int
     height: int
     crf: float
     maxrate_bps: int
     bufsize_bits: int
     preset: str
-    h264_profile: str
+    profile: str
     level: str
     threads: int
+    bit_depth: Literal[8, 10] = 8
+    dynamic_range: DynamicRange = "sdr"
+
+    @property
+    def drm_label(self) -> DrmLabel:
+        """Which content key protects it, by the short side in lines."""
+        short = min(self.width, self.height)
+        if short <= SD_LINES_MAX:
+            return "SD"
+        return "HD" if short <= HD_LINES_MAX else "UHD"
 
 
 class _Anchor(msgspec.Struct, frozen=True):
@@ -117,14 +138,15 @@ def _rendition(
     bufsize = round(maxrate * BUFFER_FACTOR)
     return Rendition(
         name=f"{min(width, height)}p",
-        codec=wish.codec,
+        codec="h264",
+        encoder="libx264",
         width=width,
         height=height,
         crf=wish.crf if wish.crf is not None else anchor.crf + profile.crf_shift,
         maxrate_bps=maxrate,
         bufsize_bits=bufsize,
         preset=profile.preset,
-        h264_profile=profile.h264_profile,
+        profile=profile.h264_profile,
         level=h264_level(
             width,
             height,

@@ -46,7 +46,7 @@ def plan_groups(
     groups: list[list[Rendition]] = []
     seen: set[tuple[str, str]] = set()
     for rendition in renditions:
-        kind = (rendition.codec, getattr(rendition, "dynamic_range", "sdr"))
+        kind = (rendition.codec, rendition.dynamic_range)
         first_of_kind = kind not in seen
         seen.add(kind)
         alone = (
@@ -86,16 +86,15 @@ def _is_top(first: Rendition, groups: list[list[Rendition]]) -> bool:
 
 
 def _kind(rendition: Rendition) -> tuple[str, str, str]:
-    return rendition.codec, rendition.preset, getattr(rendition, "dynamic_range", "sdr")
+    return rendition.codec, rendition.preset, rendition.dynamic_range
 
 
 def _group(members: Sequence[Rendition], predicted: Mapping[str, float]) -> Group:
     seconds = sum(predicted[item.name] for item in members)
-    encoder = getattr(members[0], "encoder", "")
-    small = "cpu-small" if seconds <= SMALL_SECONDS_MAX else "cpu-large"
+    small: ResourceClass = "cpu-small" if seconds <= SMALL_SECONDS_MAX else "cpu-large"
     return Group(
         name=members[0].name,
         renditions=tuple(item.name for item in members),
         predicted_seconds=round(seconds, 3),
-        resource_class="gpu" if encoder.endswith(_GPU_SUFFIXES) else small,
+        resource_class="gpu" if members[0].encoder.endswith(_GPU_SUFFIXES) else small,
     )

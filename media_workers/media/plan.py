@@ -5,8 +5,12 @@ from fractions import Fraction
 
 import msgspec
 
+from media_workers.media.calibration import Calibration
+from media_workers.media.chunks import Chunk, plan_chunks, preroll_seconds
 from media_workers.media.colour import ColourPlan, plan_colour
+from media_workers.media.estimate import Estimate, estimate_title, predicted_seconds
 from media_workers.media.facts import AudioFacts, SourceFacts, VideoFacts
+from media_workers.media.groups import Group, plan_groups
 from media_workers.media.ladder import Rendition, even_size, ladder
 from media_workers.media.profiles import PlanError, Profile
 from media_workers.media.rates import nearest_standard_rate, rate_text
@@ -14,7 +18,9 @@ from media_workers.media.rates import nearest_standard_rate, rate_text
 __all__ = [
     "AudioPlan",
     "Calibration",
+    "Chunk",
     "Estimate",
+    "Group",
     "Plan",
     "Rendition",
     "StillsPlan",
@@ -34,11 +40,6 @@ STORYBOARD_TILES_AIM = 200
 STORYBOARD_INTERVAL_SECONDS_MIN, STORYBOARD_INTERVAL_SECONDS_MAX = 1, 10
 # A source that ends this much before its container says may lose its last pictures to the decoder as well.
 ENDS_EARLY_SECONDS = 0.25
-# Measured on real clips: capped CRF spends less than half of its cap.
-CAP_SHARE_USED = 0.45
-REFERENCE_PIXELS = 1280 * 720
-DECODE_FPS_720P = 400.0
-AUDIO_SPEED = 60.0
 
 _LANGUAGES = {
     "ara": "Arabic", "ces": "Czech", "dan": "Danish", "deu": "German", "ell": "Greek", "eng": "English",
@@ -54,7 +55,7 @@ class VideoPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     `offset_seconds` is where the first frame lies on FFmpeg's clock, which starts with the container; it
     becomes the title's zero. `pad_frames_max` bounds the copies of the last frame that may complete
-    `frames_total`.
+    `frames_total`. `preroll_seconds` is how much before a chunk decoding starts.
     """
 
     stream_index: int
@@ -63,6 +64,7 @@ class VideoPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     alpha: bool
     colour: ColourPlan
     pad_frames_max: int
+    preroll_seconds: float
 
 
 class AudioPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -109,20 +111,12 @@ class StillsPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         return -(-self.tiles // (self.columns * self.rows))
 
 
-class Estimate(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Predicted before the job runs. `cost` is in the currency of the operator's core-hour price."""
-
-    cpu_seconds: float
-    wall_seconds: float
-    output_bytes: int
-    cost: float
-
-
 class Plan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The whole job. Frame counts are exact: every rendition has `frames_total` frames.
 
     `segment_seconds` is `segment_frames` over the frame rate, rounded to microseconds. `timescale` is the
-    ticks a second of every encoded picture file.
+    ticks a second of every encoded picture file. `chunks` cover every frame once and `groups` every rendition
+    once: each pair of both is a piece of work. `preview` names the rendition that is published first.
     """
 
     profile: str
@@ -135,6 +129,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     timescale: int
     video: VideoPlan | None
     renditions: tuple[Rendition, ...]
+    chunks: tuple[Chunk, ...]
+    groups: tuple[Group, ...]
+    preview: str | None
     audio: tuple[AudioPlan, ...]
     stills: StillsPlan | None
     estimate: Estimate
@@ -145,23 +142,22 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         return Fraction(self.frame_rate)
 
 
-class Calibration(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Measured speeds behind the estimate: frames a second of 1280x720 by x264 preset, on `cores` cores."""
-
-    preset_fps: dict[str, float] = msgspec.field(
-        default_factory=lambda: {"veryfast": 151.0, "fast": 80.0, "medium": 53.0, "slow": 37.0}
-    )
-    cores: int = 2
-    core_hour_price: float = 0.04
-
-
-def make_plan(facts: SourceFacts, profile: Profile, calibration: Calibration | None = None) -> Plan:
+def make_plan(
+    facts: SourceFacts,
+    profile: Profile,
+    calibration: Calibration | None = None,
+    *,
+    slots: int = 1,
+    protected: bool = False,
+) -> Plan:
     """Plan a title.
 
     Args:
         facts: of a source that no rule rejected, made with a packet scan.
         profile: from `profiles.resolve_profile`.
         calibration: speeds and prices for the estimate.
+        slots: how many encodes run at once, for the estimate.
+        protected: the title will be encrypted, so nothing of it may be shown early in the clear.
 
     Raises:
         PlanError: the source has nothing this profile encodes.
@@ -172,6 +168,7 @@ def make_plan(facts: SourceFacts, profile: Profile, calibration: Calibration | N
     sound = [track for track in facts.audio if track.channels > 0 and track.sample_rate > 0]
     if video is None and not sound:
         raise PlanError("source", "has nothing that could be encoded")
+    speeds = calibration or Calibration()
     rate = output_rate(video, profile) if video else Fraction(25)
     frames = max(1, _half_up(Fraction(video.duration_seconds) * rate)) if video else 0
     seconds = frames / rate if video else Fraction(_sound_seconds(facts, sound))
@@ -179,6 +176,11 @@ def make_plan(facts: SourceFacts, profile: Profile, calibration: Calibration | N
     gop = max(1, _half_up(profile.gop_seconds * rate))
     segment = gop * profile.segment_gops
     renditions = ladder(video.display_width, video.display_height, rate, profile) if video else ()
+    chunks = plan_chunks(frames, gop, rate, chunk_seconds=profile.chunk_seconds)
+    preview = None if protected else _preview(renditions)
+    groups = plan_groups(
+        renditions, predicted_seconds(speeds, renditions, chunks[0].frames if chunks else 0), preview=preview
+    )
     audio = _audio_plans(facts, sound[:AUDIO_TRACKS_MAX], profile, zero=zero, seconds=seconds)
     return Plan(
         profile=profile.name,
@@ -191,12 +193,32 @@ def make_plan(facts: SourceFacts, profile: Profile, calibration: Calibration | N
         timescale=_timescale(rate),
         video=_video_plan(facts, video, rate) if video else None,
         renditions=renditions,
+        chunks=chunks,
+        groups=groups,
+        preview=preview,
         audio=audio,
         stills=_stills_plan(video, seconds) if video else None,
-        estimate=_estimate(
-            facts, frames, seconds, renditions, audio, calibration=calibration or Calibration()
+        estimate=estimate_title(
+            video,
+            rate=rate,
+            seconds=seconds,
+            chunks=chunks,
+            groups=groups,
+            renditions=renditions,
+            audio_bitrates_bps=[track.bitrate_bps for track in audio],
+            calibration=speeds,
+            slots=slots,
+            quality=False,
         ),
     )
+
+
+def _preview(renditions: tuple[Rendition, ...]) -> str | None:
+    """The smallest H.264 rendition, which every player shows; none when there is nothing else to wait for."""
+    playable = [item for item in renditions if item.codec == "h264" and item.dynamic_range == "sdr"]
+    if len(renditions) < 2 or not playable:
+        return None
+    return min(playable, key=lambda item: item.width * item.height).name
 
 
 def output_rate(video: VideoFacts, profile: Profile) -> Fraction:
@@ -226,6 +248,7 @@ def _video_plan(facts: SourceFacts, video: VideoFacts, rate: Fraction) -> VideoP
         colour=plan_colour(video),
         # Two frames: one for rounding, one that some decoders keep for themselves at the end.
         pad_frames_max=2 + math.ceil(slack_seconds * rate),
+        preroll_seconds=round(preroll_seconds(video.keyframe_gap_seconds_max), 3),
     )
 
 
@@ -297,35 +320,6 @@ def _within(width: int, height: int, long_side_max: int) -> tuple[int, int]:
     short, long = sorted((width, height))
     bounded = min(long, long_side_max)
     return even_size(width, height, max(2, _half_up(Fraction(short * bounded, long * 2)) * 2))
-
-
-def _estimate(
-    facts: SourceFacts,
-    frames: int,
-    seconds: Fraction,
-    renditions: tuple[Rendition, ...],
-    audio: tuple[AudioPlan, ...],
-    *,
-    calibration: Calibration,
-) -> Estimate:
-    source = facts.video
-    decode_share = (
-        source.coded_width * source.coded_height / REFERENCE_PIXELS / DECODE_FPS_720P if source else 0
-    )
-    slowest = min(calibration.preset_fps.values())
-    wall = float(seconds) / AUDIO_SPEED * 2 * len(audio)
-    for rendition in renditions:
-        share = rendition.width * rendition.height / REFERENCE_PIXELS
-        wall += frames * (share / calibration.preset_fps.get(rendition.preset, slowest) + decode_share)
-    bits = sum(rendition.maxrate_bps * CAP_SHARE_USED for rendition in renditions)
-    bits += sum(track.bitrate_bps for track in audio)
-    cpu = wall * calibration.cores
-    return Estimate(
-        cpu_seconds=round(cpu, 1),
-        wall_seconds=round(wall, 1),
-        output_bytes=round(bits * float(seconds) / 8),
-        cost=round(cpu / 3600 * calibration.core_hour_price, 6),
-    )
 
 
 def _sound_seconds(facts: SourceFacts, tracks: list[AudioFacts]) -> float:

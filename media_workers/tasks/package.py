@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from media_workers.media.mp4 import InitFacts, SegmentFacts, init_facts, segment_facts
-from media_workers.media.package import MASTER, MPD, check_package, packager_args
+from media_workers.media.package import MASTER, MPD, packager_args
+from media_workers.media.package_check import check_package
 from media_workers.media.plan import Plan
 from media_workers.media.verify import Finding
 from media_workers.sdk import Record, TaskContext, TaskFailed, worker

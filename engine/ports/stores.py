@@ -149,6 +149,14 @@ class WorkflowRow(Struct, kw_only=True):
     output: Raw
 
 
+class ExecutionRows(Struct, kw_only=True):
+    """All that a client sees of a workflow, as of one moment: tasks by seq, queue entries by task id."""
+
+    row: WorkflowRow
+    tasks: list[Task]
+    entries: dict[str, QueueEntry]
+
+
 class PollMark(Struct, kw_only=True, frozen=True):
     task_type: str
     domain: str
@@ -197,6 +205,10 @@ class ExecutionStore(Protocol):
     async def load(self, workflow_id: str) -> StoredWorkflow | None: ...
 
     async def row(self, workflow_id: str) -> WorkflowRow | None: ...
+
+    async def execution(self, workflow_id: str) -> ExecutionRows | None:
+        """Header, tasks and queue entries of one moment: no commit lies between them."""
+        ...
 
     async def definition(self, definition_hash: str) -> bytes | None:
         """The frozen definition's wire JSON by its content hash."""

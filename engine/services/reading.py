@@ -14,7 +14,7 @@ from engine.core.records import Header, QueueEntry, Task
 from engine.core.search import TASK_FIELDS, Among, Compare, Condition, SearchQuery, all_of, equals
 from engine.core.search_grammar import parse_query
 from engine.core.statuses import TaskStatus
-from engine.ports.stores import ExecutionStore, StoredWorkflow, WorkflowRow
+from engine.ports.stores import ExecutionRows, ExecutionStore, StoredWorkflow, WorkflowRow
 from engine.services.definitions import Definitions
 from engine.services.documents import task_json, task_summary, workflow_json, workflow_summary
 from engine.services.masking import masked_entry, masked_row, masked_task
@@ -38,8 +38,14 @@ class Reading:
 
     async def workflow(self, workflow_id: str, *, include_tasks: bool = True) -> bytes:
         """The wire's Workflow as JSON bytes. Raises NotFoundError."""
-        row = await self._row(workflow_id)
-        return await self._workflow_json(row, include_tasks=include_tasks)
+        if not include_tasks:
+            return await self._without_tasks(await self._row(workflow_id))
+        found = await self._store.execution(workflow_id)
+        if found is None and await self._arrived(workflow_id):
+            found = await self._store.execution(workflow_id)
+        if found is None:
+            raise NotFoundError(f"No such workflow found by id: {workflow_id}")
+        return await self._whole(found)
 
     async def summary(self, workflow_id: str) -> dict[str, Any] | None:
         """The WorkflowSummary; None when there is no such workflow."""
@@ -166,7 +172,7 @@ class Reading:
             query = SearchQuery(where=all_of(*clauses), sort=(("create_ms", False),), size=LIST_MAX)
             _, rows = await self._store.search(query)
             found[correlation_id] = [
-                await self._workflow_json(row, include_tasks=include_tasks) for row in rows
+                document for row in rows if (document := await self._listed(row, include_tasks=include_tasks))
             ]
         return found
 
@@ -224,14 +230,21 @@ class Reading:
             raise NotFoundError(f"No such workflow found by id: {workflow_id}")
         return row
 
-    async def _workflow_json(self, row: WorkflowRow, *, include_tasks: bool) -> bytes:
+    async def _listed(self, row: WorkflowRow, *, include_tasks: bool) -> bytes | None:
+        """None when the workflow was removed just now."""
+        if not include_tasks:
+            return await self._without_tasks(row)
+        found = await self._store.execution(row.header.workflow_id)
+        return None if found is None else await self._whole(found)
+
+    async def _without_tasks(self, row: WorkflowRow) -> bytes:
         graph = await self._definitions.frozen(row.header.definition_hash)
-        documents: list[bytes] = []
-        if include_tasks:
-            workflow_id = row.header.workflow_id
-            tasks = await self._store.tasks(workflow_id)
-            entries = await self._store.entries_of(workflow_id)
-            documents = [_shown(t, graph, entries.get(t.id), row.header) for t in tasks]
+        return workflow_json(masked_row(row, graph), graph, [])
+
+    async def _whole(self, found: ExecutionRows) -> bytes:
+        row = found.row
+        graph = await self._definitions.frozen(row.header.definition_hash)
+        documents = [_shown(t, graph, found.entries.get(t.id), row.header) for t in found.tasks]
         return workflow_json(masked_row(row, graph), graph, documents)
 
     async def _graphs_of(self, tasks: Sequence[Task]) -> dict[str, Graph]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from engine.core.records import Delta
@@ -10,6 +11,7 @@ from engine.ports.stores import AppendLogs, ExecutionStore
 from engine.testing.builders import accepted, creation, ended, entry, header, step, task
 
 PAGE = 2
+STEPS_BESIDE_A_READER = 60
 
 
 async def a_loop(store: ExecutionStore) -> None:
@@ -64,6 +66,35 @@ class ReadContract:
         assert loaded is not None
         assert row is not None
         assert loaded.header == row.header == written
+
+    async def test_an_execution_is_of_one_moment(self, store: ExecutionStore) -> None:
+        """Read while commits come in: the header counts the very tasks and entries that come with it."""
+        assert await store.execution("w1") is None
+        await accepted(store, creation("w1"))
+
+        async def grow() -> None:
+            for count in range(1, STEPS_BESIDE_A_READER + 1):
+                new = task("w1", f"t{count}", seq=count)
+                await accepted(
+                    store,
+                    step(
+                        "w1",
+                        count,
+                        header=header("w1", seq=count),
+                        tasks_new=[new],
+                        queue_put=[entry("w1", new.id)],
+                    ),
+                )
+
+        growing = asyncio.create_task(grow())
+        while not growing.done():
+            found = await store.execution("w1")
+            assert found is not None
+            ids = [one.id for one in found.tasks]
+            assert ids == [f"t{n}" for n in range(1, found.row.header.seq + 1)]
+            assert sorted(found.entries) == sorted(ids)
+            await asyncio.sleep(0)
+        await growing
 
     async def test_tasks_by_id(self, store: ExecutionStore) -> None:
         """Of any workflow; unknown ids are left out."""

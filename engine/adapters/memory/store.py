@@ -43,6 +43,7 @@ from engine.ports.stores import (
     AppendLogs,
     Claim,
     Claimed,
+    ExecutionRows,
     ExtendLease,
     MarkPolls,
     MessagesDone,
@@ -126,6 +127,15 @@ class MemoryExecutionStore:
     async def row(self, workflow_id: str) -> WorkflowRow | None:
         stored = self._workflows.get(workflow_id)
         return None if stored is None else _row(stored)
+
+    async def execution(self, workflow_id: str) -> ExecutionRows | None:
+        if workflow_id not in self._workflows:
+            return None
+        return ExecutionRows(
+            row=_row(self._workflows[workflow_id]),
+            tasks=await self.tasks(workflow_id),
+            entries=await self.entries_of(workflow_id),
+        )
 
     async def definition(self, definition_hash: str) -> bytes | None:
         return self._definitions.get(definition_hash)

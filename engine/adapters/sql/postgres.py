@@ -32,7 +32,16 @@ from engine.core.errors import InvariantError
 from engine.core.limits import NO_LIMITS, TaskLimits
 from engine.core.records import Delta, HistoryRow, Message, QueueEntry, Task, Timer
 from engine.core.statuses import WORKFLOW_ENDED, TaskStatus
-from engine.ports.stores import Claim, Claimed, PollMark, StoredWorkflow, WorkflowRow, Write, WriteResult
+from engine.ports.stores import (
+    Claim,
+    Claimed,
+    ExecutionRows,
+    PollMark,
+    StoredWorkflow,
+    WorkflowRow,
+    Write,
+    WriteResult,
+)
 
 ATTEMPTS_MAX = 5
 """How often a group is tried when another server's transaction came between."""
@@ -40,6 +49,8 @@ ROWS_SHORT_MAX = 1_000
 """What may give more rows is read on the connections for long reads."""
 
 _TASK = "t.head, t.state, t.links, t.output"
+_WORKFLOW_ROW = """SELECT w.header, p.input, p.output FROM workflow w
+    JOIN workflow_payload p ON p.workflow_id = w.workflow_id WHERE w.workflow_id = $1"""
 _QUEUE = ", ".join(codec.QUEUE_COLUMNS)
 
 
@@ -140,12 +151,22 @@ class PostgresExecutionStore(PostgresSearch):
         return StoredWorkflow(header=codec.decode_header(header), row_version=row_version, input=Raw(given))
 
     async def row(self, workflow_id: str) -> WorkflowRow | None:
-        rows = await self._short(
-            """SELECT w.header, p.input, p.output FROM workflow w
-            JOIN workflow_payload p ON p.workflow_id = w.workflow_id WHERE w.workflow_id = $1""",
-            workflow_id,
-        )
+        rows = await self._short(_WORKFLOW_ROW, workflow_id)
         return workflow_row(rows[0]) if rows else None
+
+    async def execution(self, workflow_id: str) -> ExecutionRows | None:
+        tasks = f"SELECT {_TASK} FROM task t WHERE t.workflow_id = $1 ORDER BY t.seq"  # noqa: S608 - column names of ours
+        queue = f"SELECT {_QUEUE} FROM queue WHERE workflow_id = $1"  # noqa: S608 - column names of ours
+        rows, found, queued = await self.database.short.fetch_together(
+            (_WORKFLOW_ROW, tasks, queue), workflow_id
+        )
+        if not rows:
+            return None
+        return ExecutionRows(
+            row=workflow_row(rows[0]),
+            tasks=[codec.task_from(tuple(row)) for row in found],
+            entries={entry.task_id: entry for entry in map(codec.entry_from, map(tuple, queued))},
+        )
 
     async def definition(self, definition_hash: str) -> bytes | None:
         rows = await self._short("SELECT body FROM definition WHERE hash = $1", definition_hash)

@@ -125,6 +125,23 @@ class Pool:
         except (*DISCONNECTED, asyncpg.PostgresError) as error:
             raise meaning(error, without_password(self._url)) from error
 
+    async def fetch_together(self, statements: Sequence[str], *values: Any) -> list[list[Row]]:
+        """Rows of each statement, all as of one moment.
+
+        Raises:
+            StoreError: the read failed.
+        """
+        try:
+            async with (
+                self.connection() as connection,
+                connection.transaction(isolation="repeatable_read", readonly=True),
+            ):
+                return [await connection.fetch(statement, *values) for statement in statements]
+        except UNSAYABLE:
+            return [[] for _ in statements]
+        except (*DISCONNECTED, asyncpg.PostgresError) as error:
+            raise meaning(error, without_password(self._url)) from error
+
     async def fetchval(self, statement: str, *values: Any) -> Any:
         """The first value of the first row; None when there is no row."""
         rows = await self.fetch(statement, *values)

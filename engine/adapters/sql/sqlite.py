@@ -20,12 +20,22 @@ from engine.core.errors import InvariantError, StoreError
 from engine.core.limits import NO_LIMITS, TaskLimits
 from engine.core.records import Delta, HistoryRow, Message, QueueEntry, Task, Timer
 from engine.core.statuses import WORKFLOW_ENDED, TaskStatus
-from engine.ports.stores import Claimed, PollMark, StoredWorkflow, WorkflowRow, Write, WriteResult
+from engine.ports.stores import (
+    Claimed,
+    ExecutionRows,
+    PollMark,
+    StoredWorkflow,
+    WorkflowRow,
+    Write,
+    WriteResult,
+)
 
 T = TypeVar("T")
 
 _QUEUE = ", ".join(codec.QUEUE_COLUMNS)
 _TASK = "t.head, t.state, t.links, t.output"
+_WORKFLOW_ROW = """SELECT w.header, p.input, p.output FROM workflow w
+    JOIN workflow_payload p ON p.workflow_id = w.workflow_id WHERE w.workflow_id = ?"""
 
 ROWS_INLINE_MAX = 200
 """What may give more rows is read on the pool, so that it does not hold up the event loop."""
@@ -79,12 +89,11 @@ class SqliteExecutionStore(SqliteSearch):
         return StoredWorkflow(header=codec.decode_header(row[0]), row_version=row[1], input=Raw(row[2]))
 
     async def row(self, workflow_id: str) -> WorkflowRow | None:
-        row = self._one(
-            """SELECT w.header, p.input, p.output FROM workflow w
-            JOIN workflow_payload p ON p.workflow_id = w.workflow_id WHERE w.workflow_id = ?""",
-            (workflow_id,),
-        )
+        row = self._one(_WORKFLOW_ROW, (workflow_id,))
         return None if row is None else workflow_row(row)
+
+    async def execution(self, workflow_id: str) -> ExecutionRows | None:
+        return await self._read(lambda connection: _execution(connection, workflow_id))
 
     async def definition(self, definition_hash: str) -> bytes | None:
         row = self._one("SELECT body FROM definition WHERE hash = ?", (definition_hash,))
@@ -287,6 +296,20 @@ class SqliteExecutionStore(SqliteSearch):
             return await self.database.read(work)
         except sqlite3.Error as error:
             raise StoreError(f"{self.database.path}: {error}") from error
+
+
+def _execution(connection: sqlite3.Connection, workflow_id: str) -> ExecutionRows | None:
+    row = connection.execute(_WORKFLOW_ROW, (workflow_id,)).fetchone()
+    if row is None:
+        return None
+    tasks = f"SELECT {_TASK} FROM task t WHERE t.workflow_id = ? ORDER BY t.seq"  # noqa: S608 - column names of ours
+    queue = f"SELECT {_QUEUE} FROM queue WHERE workflow_id = ?"  # noqa: S608 - column names of ours
+    entries = map(codec.entry_from, connection.execute(queue, (workflow_id,)))
+    return ExecutionRows(
+        row=workflow_row(row),
+        tasks=[codec.task_from(found) for found in connection.execute(tasks, (workflow_id,))],
+        entries={entry.task_id: entry for entry in entries},
+    )
 
 
 class SqliteMetadataStore:

@@ -9,7 +9,7 @@ from media_workers.media.verify import Finding, check_audio
 from media_workers.sdk import Record, TaskContext, TaskFailed, TaskRejected, worker
 from media_workers.storage import Artefact, artefact_key, facts_of
 from media_workers.tasks.encode import bitrate_bps, provenance, refuse_broken
-from media_workers.tasks.plan import BranchInput
+from media_workers.tasks.plan import BranchInput, plan_of
 from media_workers.tasks.probing import measure
 from media_workers.tasks.records import EncodedAudio, FileRef, file_ref
 from media_workers.tasks.source import source_path
@@ -39,7 +39,7 @@ class AudioOutput(Record, frozen=True, kw_only=True):
 @worker("media_audio")
 def audio(job: BranchInput, ctx: TaskContext) -> AudioOutput:
     """Encode one sound track of the plan. Safe to repeat: the same work is found, not done again."""
-    chosen = next((item for item in job.plan.audio if item.name == job.track), None)
+    chosen = next((item for item in plan_of(ctx, job).audio if item.name == job.track), None)
     if chosen is None:
         raise TaskRejected("invalid_input", f"input field track: the plan has no sound track {job.track!r}")
     return encode_track(ctx, job, chosen)

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from media_workers.media.commands import choose_poster, poster_args, storyboard_args
 from media_workers.media.plan import StillsPlan
 from media_workers.media.storyboard import storyboard_vtt
@@ -10,7 +12,7 @@ from media_workers.procs.runner import ProcResult
 from media_workers.sdk import Record, TaskContext, TaskFailed, TaskRejected, worker
 from media_workers.storage import Artefact, artefact_key, facts_of
 from media_workers.tasks.encode import provenance
-from media_workers.tasks.plan import BranchInput
+from media_workers.tasks.plan import BranchInput, plan_of
 from media_workers.tasks.records import Stills
 from media_workers.tasks.source import source_path
 from media_workers.tasks.tools import MEASURE_LIMITS, MIB, run_tool, tool_versions
@@ -35,7 +37,9 @@ class StillsOutput(Record, frozen=True, kw_only=True):
 @worker("media_stills")
 def stills(job: BranchInput, ctx: TaskContext) -> StillsOutput:
     """Make the poster and the storyboard. Safe to repeat: the same work is found, not done again."""
-    wanted = job.plan.stills
+    planned = plan_of(ctx, job)
+    job = msgspec.structs.replace(job, plan=planned)
+    wanted = planned.stills
     if wanted is None:
         raise TaskRejected("invalid_input", "input field plan: it has no stills")
     recipe = [

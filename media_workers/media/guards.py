@@ -44,14 +44,16 @@ def compiled(binary: str, stream: Any, level: str, *more: str) -> list[str]:
     return [binary, *QUIET, "-loglevel", level, *more, "-y", *ffmpeg.get_args(stream)]
 
 
-def probe_args(ffprobe: str, source: str) -> list[str]:
-    """Streams and format of a file as one JSON document on stdout."""
-    return [*_probe(ffprobe, "warning"), "-of", "json", "-show_streams", "-show_format", "-i", source]
+def probe_args(ffprobe: str, source: str, *, hashes: bool = False) -> list[str]:
+    """Streams and format of a file as one JSON document on stdout; the hash of its headers on request."""
+    shown = ["-show_streams", "-show_format", *(["-show_data_hash", "md5"] if hashes else [])]
+    return [*_probe(ffprobe, "warning"), "-of", "json", *shown, "-i", source]
 
 
-def packets_args(ffprobe: str, source: str) -> list[str]:
+def packets_args(ffprobe: str, source: str, *, sizes: bool = False) -> list[str]:
     """Every packet's timestamps on stdout, one compact JSON object a line: feed each to `PacketScan`."""
-    entries = "packet=stream_index,pts,dts,duration,flags:packet_side_data=side_data_type"
+    fields = "stream_index,pts,dts,duration,flags" + (",size" if sizes else "")
+    entries = f"packet={fields}:packet_side_data=side_data_type"
     return [*_probe(ffprobe, "error"), "-of", "json=compact=1", "-show_entries", entries, "-i", source]
 
 

@@ -47,6 +47,7 @@ class _Packet(msgspec.Struct):
     pts: int | None = None
     dts: int | None = None
     duration: int = 0
+    size: str = "0"  # ffprobe prints this number as text
     flags: str = ""
 
 
@@ -57,6 +58,7 @@ class _StreamPackets:
         self.pts: array[int] = array("q")
         self.dts: array[int] = array("q")
         self.durations: array[int] = array("q")
+        self.sizes: array[int] = array("q")
         self.key = bytearray()
         self.all_shown = True
         self.starts_shown = False
@@ -89,6 +91,7 @@ class _StreamPackets:
         self.pts.append(pts)
         self.dts.append(dts)
         self.durations.append(packet.duration)
+        self.sizes.append(int(packet.size))
         self.key.append("K" in packet.flags)
 
     def stamps(self, reorder_frames: int = 0) -> "array[int]":
@@ -129,6 +132,21 @@ class PacketScan:
         """Packets of a stream, those without timestamps included."""
         stream = self._streams.get(index)
         return len(stream.pts) + stream.missing if stream else 0
+
+    def peak_bitrate_bps(self, index: int, time_base: Fraction) -> int:
+        """Bits of the heaviest second, counted in decoding order; 0 for a scan without sizes."""
+        stream = self._streams.get(index)
+        if stream is None or not stream.dts:
+            return 0
+        ticks = max(1, round(1 / time_base))
+        heaviest = held = first = 0
+        for position, decoded in enumerate(stream.dts):
+            held += stream.sizes[position]
+            while decoded - stream.dts[first] >= ticks:
+                held -= stream.sizes[first]
+                first += 1
+            heaviest = max(heaviest, held)
+        return heaviest * 8
 
     def keyframes(self, index: int) -> list[int]:
         """Positions of the keyframes in presentation order, counted from 0."""

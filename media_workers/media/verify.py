@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from media_workers.media.chunks import Chunk
 from media_workers.media.packets import PacketScan
 from media_workers.media.plan import AudioPlan, Plan, Rendition
 from media_workers.media.rates import parse_rate
@@ -31,7 +32,12 @@ def error(rule: str, subject: str, message: str) -> Finding:
 
 
 def check_rendition(
-    plan: Plan, rendition: Rendition, probe: Mapping[str, Any], packets: PacketScan
+    plan: Plan,
+    rendition: Rendition,
+    probe: Mapping[str, Any],
+    packets: PacketScan,
+    *,
+    chunk: Chunk | None = None,
 ) -> tuple[Finding, ...]:
     """Check an encoded rendition: frames, keyframe grid, duration, size, square pixels, codec, rate.
 
@@ -40,6 +46,7 @@ def check_rendition(
         rendition: which of its renditions the file is.
         probe: what `probe_args` printed for the file.
         packets: scan of what `packets_args` printed for it.
+        chunk: which part of the title the file is; None for all of it.
 
     Returns:
         nothing when the file is as planned.
@@ -49,7 +56,9 @@ def check_rendition(
         return (error("streams", rendition.name, "expected one video stream and nothing else"),)
     return (
         *_rendition_picture(plan, rendition, stream),
-        *_rendition_frames(plan, rendition, stream, packets),
+        *_rendition_frames(
+            plan, rendition, stream, packets, chunk.frames if chunk is not None else plan.frames_total
+        ),
     )
 
 
@@ -75,6 +84,12 @@ def check_audio(track: AudioPlan, probe: Mapping[str, Any], packets: PacketScan)
         if stream.get(field) != value
     ]
     return (*findings, *_track_length(track, stream, packets))
+
+
+def header_hash(probe: Mapping[str, Any]) -> str:
+    """Hash of the stream's headers; what may be joined has the same. "" for a stream that has none."""
+    streams = probe.get("streams", [])
+    return str(streams[0].get("extradata_hash", "")) if streams else ""
 
 
 def _track_length(track: AudioPlan, stream: Mapping[str, Any], packets: PacketScan) -> Iterator[Finding]:
@@ -123,12 +138,12 @@ def _rendition_picture(plan: Plan, rendition: Rendition, stream: Mapping[str, An
 
 
 def _rendition_frames(
-    plan: Plan, rendition: Rendition, stream: Mapping[str, Any], packets: PacketScan
+    plan: Plan, rendition: Rendition, stream: Mapping[str, Any], packets: PacketScan, frames_planned: int
 ) -> Iterator[Finding]:
     name, index = rendition.name, stream["index"]
     frames = packets.count(index)
-    if frames != plan.frames_total:
-        yield error("frames", name, f"{frames} frames, planned are {plan.frames_total}")
+    if frames != frames_planned:
+        yield error("frames", name, f"{frames} frames, planned are {frames_planned}")
     found = packets.keyframes(index)
     grid = list(range(0, frames, plan.gop_frames))
     if not found or found[0] != 0:
@@ -148,7 +163,7 @@ def _rendition_frames(
     if timing.variable:
         yield error("frame_rate", name, "the frames are not evenly spaced")
     seconds = timing.end_seconds - timing.start_seconds
-    planned = float(plan.frames_total / plan.rate)
+    planned = float(frames_planned / plan.rate)
     if abs(seconds - planned) > float(time_base) + 1e-6:
         yield error("duration", name, f"{seconds:.6f} seconds, planned are {planned:.6f}")
     if abs(timing.start_seconds) > 1e-6:

@@ -60,11 +60,13 @@ def measure(ctx: TaskContext, path: Path) -> tuple[Mapping[str, Any], PacketScan
         TaskFailed: it cannot be read.
     """
     ffprobe = ctx.resources.binaries.ffprobe
-    probed = run_tool(ctx, probe_args(ffprobe, str(path)), what=f"probing {path.name}", limits=PROBE_LIMITS)
+    probed = run_tool(
+        ctx, probe_args(ffprobe, str(path), hashes=True), what=f"probing {path.name}", limits=PROBE_LIMITS
+    )
     scan = PacketScan()
     run_tool(
         ctx,
-        packets_args(ffprobe, str(path)),
+        packets_args(ffprobe, str(path), sizes=True),
         what=f"reading the packets of {path.name}",
         limits=PROBE_LIMITS,
         on_line=scan.feed,

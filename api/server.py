@@ -29,6 +29,8 @@ from api.videos.files import MediaFolder
 from api.videos.follow import FOLLOW_TIMINGS, FollowTimings
 from api.videos.handlers import HANDLERS, PRODUCT_PREFIXES
 from api.videos.media import media_router
+from api.videos.operator_routes import OperatorRoutes
+from api.videos.plan_routes import PlanRoutes
 from api.videos.player import player_router
 from api.videos.routes import VideoRoutes
 from api.videos.service import VideoService
@@ -138,6 +140,8 @@ def application(engine: Engine, service: VideoService, settings: ServerSettings)
         engine,
         routers=[
             VideoRoutes(service, settings.public_url).router,
+            PlanRoutes(service).router,
+            OperatorRoutes(service).router,
             media_router(service.media),
             player_router(),
         ],

@@ -99,6 +99,10 @@ class MediaFolder:
             if path.is_file()
         ]
 
+    def sources_of(self, prefix: str) -> list[str]:
+        """Ids beginning so of which a source is here."""
+        return [path.name for path in (self.root / "sources").glob(f"{prefix}*") if path.is_dir()]
+
     def remove(self, video_id: str) -> None:
         """Remove everything of a video; what is not there is fine."""
         for name in _VIDEO_FOLDERS:

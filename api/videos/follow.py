@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from api.videos.events import EventHub
 from api.videos.models import OPEN_STATUSES, VideoStatus
-from api.videos.report import TaskLine, task_lines
+from api.videos.report import TaskLine, report, task_lines
 from api.videos.store import StoreUnavailableError, VideoRow, VideoStore
 from api.videos.view import Failure, Snapshot, built, changes, snapshot, waiting_since
 from api.videos.wire import latest_tasks
@@ -34,6 +34,8 @@ PAUSE_MS = 100
 PERSIST_MS = 5_000
 """Mere progress is written this often; what a crash forgets of it is computed again."""
 ENDED_VIEWS_MAX = 500
+LOOKING_SHARE_MAX = 0.1
+"""Looking at one workflow takes at most so much of the loop's time: one of thousands of chunks is large."""
 
 
 class FollowTimings(Struct, kw_only=True, frozen=True):
@@ -69,6 +71,7 @@ class Follower:
         self._waiting: dict[str, dict[str, int]] = {}
         self._persisted_ms: dict[str, int] = {}
         self._dirty: dict[str, None] = {}
+        self._rest_until_ms: dict[str, int] = {}
         self._restarted: set[str] = set()
         self._unpolled: frozenset[str] = frozenset()
         self._wake = asyncio.Event()
@@ -85,6 +88,7 @@ class Follower:
         """Stop following: the video is deleted."""
         self._tracked.pop(row.workflow_id, None)
         self._dirty.pop(row.workflow_id, None)
+        self._rest_until_ms.pop(row.workflow_id, None)
         self._drop(row.id)
         self._ended.pop(row.id, None)
 
@@ -124,9 +128,13 @@ class Follower:
                 pass
             self._wake.clear()
             await self._revive()
+            started_ms = self._clock.now_ms()
             for workflow_id in list(self._dirty):
+                if started_ms < self._rest_until_ms.get(workflow_id, 0):
+                    self._wake.set()
+                    continue
                 try:
-                    await self.refresh(workflow_id)
+                    await self._look(workflow_id)
                 except (StoreUnavailableError, EngineError) as error:
                     # Marked again: the next round, at the latest in watch_ms, tries once more.
                     self._dirty[workflow_id] = None
@@ -139,6 +147,15 @@ class Follower:
                 watched_ms = now_ms
                 await self._watch_workers(now_ms)
             await asyncio.sleep(PAUSE_MS / 1000)
+
+    async def _look(self, workflow_id: str) -> None:
+        started_ms = self._clock.now_ms()
+        await self.refresh(workflow_id)
+        ended_ms = self._clock.now_ms()
+        if workflow_id in self._tracked:
+            self._rest_until_ms[workflow_id] = ended_ms + round((ended_ms - started_ms) / LOOKING_SHARE_MAX)
+        else:
+            self._rest_until_ms.pop(workflow_id, None)
 
     def _mark(self, change: Change) -> None:
         if change.workflow_id in self._tracked:
@@ -174,10 +191,13 @@ class Follower:
             error = Failure(code="processing_failed", message=message, retryable=True)
             now = msgspec.structs.replace(before or Snapshot(), status=VideoStatus.FAILED, error=error)
             lines: dict[str, TaskLine] = {}
+            workflow = {}
         else:
             now = snapshot(workflow, previous=before, now_ms=now_ms, note=self._note(workflow))
             lines = task_lines(workflow)
             self._waiting[video_id] = waiting_since(workflow)
+        if workflow and now.status not in OPEN_STATUSES:
+            await self._store.keep_report(video_id, report(workflow))
         if not await self._persist(row, now, now_ms):
             return
         self._tell(video_id, before, now, lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
-from typing import Any, get_args
+from typing import Any
 
 import msgspec
 import structlog
@@ -16,7 +16,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from api.videos.errors import PROBLEM_MEDIA_TYPE, ProblemError, problem_document
-from api.videos.models import RENDITION_NAMES, FieldError, ProfileName
+from api.videos.models import FieldError
+from api.videos.options import RENDITION_NAMES
 from api.videos.store import StoreUnavailableError
 from api.videos.uploads import Body
 from engine.core.errors import EngineError, InvariantError, RefusedError, StoreError
@@ -170,8 +171,6 @@ def field_errors(found: Any) -> tuple[FieldError, ...]:
 
 
 def _accepted(each: Any, path: str) -> list[str] | None:
-    if path == "profile":
-        return list(get_args(ProfileName))
     if each["type"] == "literal_error":
         listed = str(each.get("ctx", {}).get("expected", ""))
         return [part.strip(" '") for part in listed.replace(" or ", ",").split(",") if part.strip(" '")]

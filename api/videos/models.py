@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-METADATA_KEYS_MAX = 50
-TEXT_CHARS_MAX = 500
+from api.videos.options import METADATA_KEYS_MAX, TEXT_CHARS_MAX, Drm, Overrides, ProfileName, VideoOptions
+from api.videos.requests import Request
 
 
 class VideoStatus(StrEnum):
@@ -39,20 +39,20 @@ OPEN_STATUSES = frozenset({_S.QUEUED, _S.PROCESSING})
 Phase = Literal["upload", "validate", "plan", "encode", "measure", "package", "publish"]
 
 
-class Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
-
-
 class Answer(BaseModel):
     model_config = ConfigDict(extra="ignore", alias_generator=to_camel, validate_by_name=True)
 
 
 class FieldError(Answer):
-    """One field at fault: `path` as in overrides.renditions.0, `accepted` when the values can be listed."""
+    """One field at fault: `path` as in overrides.renditions.0, `accepted` when the values can be listed.
+
+    `code` is the verdict's, when it is the file that is at fault.
+    """
 
     path: str
     message: str
     accepted: list[str] | None = None
+    code: str | None = None
 
 
 class Problem(Answer):
@@ -69,56 +69,6 @@ class Problem(Answer):
 
 
 # ------------------------------------------------------------------------------------------------ requests
-RENDITION_NAMES = ("2160p", "1440p", "1080p", "720p", "480p", "360p", "240p", "180p", "144p")
-"""The usual names; any other number of lines from 64 to 4320 is taken too."""
-
-RenditionName = Annotated[str, Field(pattern=r"^[1-9]\d{1,3}p$", examples=list(RENDITION_NAMES))]
-
-
-class RenditionWish(Request):
-    """One wanted rendition; `height` is the short side in lines, `maxBitrate` in bits per second."""
-
-    height: Annotated[int, Field(ge=64, le=4320)]
-    codec: Literal["h264"] = "h264"
-    crf: Annotated[float, Field(ge=10, le=45)] | None = None
-    max_bitrate: Annotated[int, Field(ge=50_000, le=100_000_000)] | None = None
-
-
-class Overrides(Request):
-    """What differs from the profile. This version encodes H.264 and AAC only."""
-
-    codecs: Annotated[list[Literal["h264"]], Field(min_length=1)] | None = None
-    renditions: Annotated[list[RenditionName | RenditionWish], Field(min_length=1, max_length=12)] | None = (
-        None
-    )
-    hdr: Literal["auto", "sdr"] | None = None
-    audio_codecs: Annotated[list[Literal["aac"]], Field(min_length=1)] | None = None
-    loudness: Annotated[float, Field(ge=-40, le=-5)] | None = Field(
-        None, description="Target in LUFS; null leaves the loudness as it is."
-    )
-    chunk_seconds: Annotated[int, Field(ge=6, le=600)] | None = None
-    per_title: Literal[False] | None = Field(None, description="Not available in this version.")
-    quality_gate: Literal[False] | None = Field(None, description="Not available in this version.")
-    clip: None = Field(None, description="Not available in this version.")
-    watermark: None = Field(None, description="Not available in this version.")
-
-
-ProfileName = Literal["default", "fast", "premium", "apple", "archive", "mobile", "audio"]
-
-
-class VideoOptions(Request):
-    """The same wherever a video or a plan is made."""
-
-    title: Annotated[str, Field(max_length=TEXT_CHARS_MAX)] | None = None
-    profile: ProfileName = "default"
-    overrides: Overrides | None = None
-    priority: Annotated[int, Field(ge=0, le=99)] = 0
-    metadata: Annotated[dict[str, Any], Field(max_length=METADATA_KEYS_MAX)] = {}
-    passthrough: Annotated[str, Field(max_length=TEXT_CHARS_MAX)] | None = None
-    drm: bool | dict[str, Any] | None = Field(None, description="Not available in this version: answers 501.")
-    callback_url: str | None = Field(None, description="Not available in this version: answers 501.")
-
-
 class S3Location(Request):
     bucket: str
     key: str
@@ -140,6 +90,15 @@ class CreateVideo(VideoOptions):
 
     source: SourceLocation | None = None
     upload: UploadAnnouncement | None = None
+
+
+class PlanVideo(Request):
+    """The JSON form of POST /plans: what would be made of a video that is here already."""
+
+    video_id: str
+    profile: ProfileName = "default"
+    overrides: Overrides | None = None
+    drm: bool | Drm | None = None
 
 
 class EditVideo(Request):
@@ -174,11 +133,18 @@ class RenditionView(Answer):
     width: int | None = None
     height: int | None = None
     frame_rate: str | None = None
+    dynamic_range: Literal["sdr", "pq", "hlg"] | None = None
     average_bitrate: int | None = None
     peak_bitrate: int | None = None
     size: int | None = None
     frames: int | None = None
-    quality: dict[str, Any] | None = None
+    crf: float | None = None
+    attempt: int | None = Field(None, description="2 when the quality gate had it encoded again.")
+    quality: dict[str, dict[str, float]] | None = Field(
+        None,
+        description="By metric, once measured: mean, and p5, which 95 % of the frames reach.",
+        examples=[{"vmaf": {"mean": 94.1, "p5": 89.7}}],
+    )
     status: Literal["waiting", "running", "ready", "failed", "cancelled"] = "waiting"
     progress: float = 0.0
     fps: float | None = None
@@ -189,23 +155,41 @@ class RenditionView(Answer):
     worker: str | None = None
 
 
-class PlaybackView(Answer):
-    """Absolute addresses of what was published."""
+class DrmView(Answer):
+    """How a published video is encrypted; the ids of its keys by what they are for, never a key."""
 
+    scheme: Literal["cbcs", "cenc", "dual"]
+    systems: list[str]
+    key_ids: dict[str, str] = Field(examples=[{"audio": "0" * 32, "sd": "1" * 32}])
+    cenc_key_ids: dict[str, str] | None = Field(None, description="Of the second copy, with scheme dual.")
+
+
+class PlaybackView(Answer):
+    """Absolute addresses of what was published.
+
+    With `preview`, they are those of one rendition that plays while the others are still made.
+    """
+
+    preview: bool | None = None
     hls: str | None = None
     dash: str | None = None
     poster: str | None = None
     storyboard: str | None = None
     player: str | None = None
+    drm: DrmView | None = None
 
 
 class ErrorView(Answer):
-    """Why a video failed: a code of GET /api/v1/problems, one sentence, and the reference of the task."""
+    """Why a video failed: a code of GET /api/v1/problems, one sentence, and the reference of the task.
+
+    `details` has the figures behind the sentence: for `quality_failed`, what was measured.
+    """
 
     code: str
     message: str
     task: str | None = None
     retryable: bool = False
+    details: dict[str, Any] | None = None
 
 
 class Video(Answer):
@@ -255,21 +239,115 @@ class FilePage(Answer):
     next_cursor: str | None = None
 
 
+class ArtefactView(Answer):
+    """One thing that was made, with its provenance.
+
+    `argv` has our paths and all keys redacted; `inputs` are hashes of what went in.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    path: str | None = None
+    sha256: str | None = None
+    size: int | None = None
+    kind: str
+    rendition: str | None = None
+    chunk: int | None = None
+    inputs: list[str] = []
+    argv: list[str] = []
+    tools: dict[str, str] = {}
+    worker: str | None = None
+    cpu_seconds: float | None = None
+    wall_seconds: float | None = None
+    attempt: int = 1
+    reused: bool = False
+
+
+class QualityWindow(Answer):
+    """A measured part of the title; `start` in seconds."""
+
+    start: float
+    mean: float
+    min: float | None = None
+
+
+class QualityView(Answer):
+    """What was measured of a rendition: over all its windows, then window by window."""
+
+    rendition: str
+    metric: str = "vmaf"
+    mean: float | None = None
+    p5: float | None = None
+    min: float | None = None
+    windows: list[QualityWindow] = []
+    xpsnr_db: float | None = None
+    aligned: bool | None = None
+    target_mean: float | None = None
+    target_p5: float | None = None
+    passed: bool | None = None
+
+
+class FindingView(Answer):
+    """What the package's check found: the rule by its name, one sentence, and where."""
+
+    rule: str
+    severity: str
+    message: str
+    path: str | None = None
+
+
 class Report(Answer):
-    """What is known about how the video was made; a part that has not run yet is empty."""
+    """What is known about how the video was made; a part that has not run yet is empty.
+
+    Attributes:
+        gate: renditions that were encoded again, with what was measured before and after.
+        per_title: the probes that the ladder was chosen by.
+        scan: marks of the decode scan: black and frozen parts, loudness, errors.
+        timings: one entry for each attempt at a task, in seconds.
+    """
 
     source: dict[str, Any]
     verdicts: list[VerdictView] = []
     plan: dict[str, Any] | None = None
-    artefacts: list[dict[str, Any]] = []
-    quality: list[dict[str, Any]] = []
-    validation: list[dict[str, Any]] = []
+    artefacts: list[ArtefactView] = []
+    quality: list[QualityView] = []
+    gate: list[dict[str, Any]] = []
+    validation: list[FindingView] = []
+    per_title: dict[str, Any] | None = None
+    scan: dict[str, Any] | None = None
     timings: list[dict[str, Any]] = []
 
 
-class ProfileView(Answer):
-    name: str
-    description: str
+class EstimateView(Answer):
+    """Predicted from the speeds of this installation; `cost` in the currency of its price of a core hour."""
+
+    cpu_seconds: float | None = None
+    wall_seconds: float | None = None
+    output_bytes: int | None = None
+    cost: float | None = None
+
+
+class PlanView(Answer):
+    """What would be made of a source. Nothing was encoded.
+
+    Attributes:
+        ladder: the renditions, each with codec, size, quality and limits of its rate.
+        chunks: ranges of frames that are encoded apart.
+        groups: renditions of a chunk that share one process, with the predicted seconds of each chunk.
+    """
+
+    source: dict[str, Any]
+    verdicts: list[VerdictView] = []
+    profile: str | None = None
+    frame_rate: str | None = None
+    frames_total: int | None = None
+    duration_seconds: float | None = None
+    ladder: list[dict[str, Any]] = []
+    chunks: list[dict[str, Any]] = []
+    groups: list[dict[str, Any]] = []
+    audio: list[dict[str, Any]] = []
+    subtitles: list[dict[str, Any]] = []
+    estimate: EstimateView
 
 
 class QueueView(Answer):

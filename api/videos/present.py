@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from api.videos.models import (
+    DrmView,
     ErrorView,
     PlaybackView,
     ProgressView,
@@ -34,8 +35,41 @@ def source_of(row: VideoRow, view: Snapshot) -> dict[str, Any]:
     }
 
 
-def media_url(base_url: str, row: VideoRow, path: str) -> str:
-    return f"{base_url}/media/{row.id}/{row.version}/{path}"
+def media_url(base_url: str, row: VideoRow, path: str, version: str = "") -> str:
+    """Where a file of a version (the video's own unless named) is served."""
+    return f"{base_url}/media/{row.id}/{version or row.version}/{path}"
+
+
+def verdicts(row: VideoRow, view: Snapshot) -> list[VerdictView]:
+    """What the upload itself showed, then what was found in the file."""
+    found = []
+    twin = row.options.get("duplicateOf")
+    if isinstance(twin, dict):
+        message = f"The same file was uploaded before, as {twin.get('id')} ({twin.get('title')})."
+        found.append(
+            VerdictView(
+                code="duplicate_source",
+                severity="info",
+                message=message,
+                remedy="Remove one of the two if you need it once.",
+            )
+        )
+    return [*found, *(VerdictView.model_validate(each) for each in view.verdicts)]
+
+
+def playback(row: VideoRow, view: Snapshot, base_url: str) -> PlaybackView | None:
+    """Where the video plays, or its first rendition while the others are made; None before."""
+    if view.status is VideoStatus.READY and view.playback:
+        links = {name: media_url(base_url, row, path) for name, path in view.playback.items()}
+        drm = DrmView.model_validate(view.drm) if view.drm else None
+        return PlaybackView(**links, player=f"{base_url}/player/{row.id}", drm=drm)
+    if view.status is VideoStatus.PROCESSING and view.preview:
+        version = view.preview["version"]
+        links = {
+            name: media_url(base_url, row, path, version) for name, path in view.preview["playback"].items()
+        }
+        return PlaybackView(**links, player=f"{base_url}/player/{row.id}", preview=True)
+    return None
 
 
 def video(row: VideoRow, view: Snapshot, base_url: str) -> Video:
@@ -46,10 +80,6 @@ def video(row: VideoRow, view: Snapshot, base_url: str) -> Video:
         view: the newest view of its workflow.
         base_url: scheme and host without a closing slash; addresses in the answer are absolute.
     """
-    playback = None
-    if view.status is VideoStatus.READY and view.playback:
-        links = {name: media_url(base_url, row, path) for name, path in view.playback.items()}
-        playback = PlaybackView(**links, player=f"{base_url}/player/{row.id}")
     return Video(
         id=row.id,
         status=view.status,
@@ -61,11 +91,11 @@ def video(row: VideoRow, view: Snapshot, base_url: str) -> Video:
         workflow_id=row.workflow_id or None,
         progress=ProgressView.model_validate(built(view.progress)),
         source=source_of(row, view),
-        verdicts=[VerdictView.model_validate(each) for each in view.verdicts],
+        verdicts=verdicts(row, view),
         renditions=[RenditionView.model_validate(built(each)) for each in view.renditions],
         audio=view.audio,
         subtitles=view.subtitles,
-        playback=playback,
+        playback=playback(row, view, base_url),
         version=row.version,
         cost=view.cost or None,
         metadata=row.metadata,

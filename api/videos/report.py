@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from msgspec import Struct
 
-from api.videos.wire import Json, first, latest_tasks, made, obj, objs, output, text, whole
+from api.videos.renditions import measurements
+from api.videos.wire import Json, Thing, last, latest_tasks, obj, objs, output, text, things, whole
+
+_MAKERS = frozenset(
+    {
+        "media_encode",
+        "media_audio",
+        "media_text",
+        "media_stills",
+        "media_preview",
+        "media_stitch",
+        "media_package",
+    }
+)
+_CHECKERS = frozenset({"media_verify", "media_stitch", "media_package", "media_check"})
+_QUALITY_MORE = ("xpsnrDb", "aligned", "targetMean", "targetP5", "passed", "cpuSeconds")
+_NOT_FROM_SCAN = frozenset(
+    {"facts", "verdicts", "progress", "error", "videoId", "sourceKey", "sourceSha256", "sourceSize"}
+)
 
 
 class TaskLine(Struct, kw_only=True, frozen=True, rename="camel"):
@@ -39,17 +58,39 @@ def report(workflow: Json) -> dict[str, Any]:
     """The parts of models.Report that the workflow tells."""
     tasks = latest_tasks(workflow)
     lines = task_lines(workflow)
+    plan = obj(output(last(tasks, "media_plan")).get("plan"))
+    probed = obj(output(last(tasks, "media_probe_encodes")))
     return {
-        "plan": obj(output(first(tasks, "media_plan")).get("plan")) or None,
-        "artefacts": [found for task in tasks if (found := _artefact(task))],
-        "validation": [
-            finding
+        "plan": plan or None,
+        "artefacts": artefacts(tasks),
+        "quality": [_quality(each) for each in measurements(tasks)],
+        "gate": [
+            verdict
             for task in tasks
-            if task.get("taskType") in {"media_verify", "media_package"}
-            for finding in objs(output(task).get("findings"))
+            if task.get("taskType") == "media_gate"
+            for verdict in objs(output(task).get("verdicts"))
         ],
+        "validation": [_finding(each) for task in tasks for each in _findings(task)],
+        "per_title": obj(plan.get("perTitle")) or obj(probed.get("perTitle")) or probed or None,
+        "scan": {
+            name: value
+            for name, value in output(last(tasks, "media_scan")).items()
+            if name not in _NOT_FROM_SCAN
+        }
+        or None,
         "timings": [_timing(task, lines[str(task.get("taskId"))]) for task in _media_tasks(workflow)],
     }
+
+
+def artefacts(tasks: Iterable[Json]) -> list[dict[str, Any]]:
+    """Everything that was made, once each: what it is, from what, by which command, by whom, for how much."""
+    found: dict[str, dict[str, Any]] = {}
+    for task in tasks:
+        if task.get("taskType") in _MAKERS:
+            for thing in things(output(task)):
+                made = _artefact(task, thing)
+                found.setdefault(str(made["path"] or task.get("taskId")), made)
+    return list(found.values())
 
 
 def _media_tasks(workflow: Json) -> list[dict[str, Any]]:
@@ -68,21 +109,44 @@ def _timing(task: Json, line: TaskLine) -> dict[str, Any]:
     }
 
 
-def _artefact(task: Json) -> dict[str, Any] | None:
-    thing, said = made(task), output(task)
-    provenance = obj(thing.get("provenance"))
-    if not provenance:
-        return None
-    file = obj(said.get("file"))
+def _artefact(task: Json, thing: Thing) -> dict[str, Any]:
+    record, said = thing.record, output(task)
+    kind = str(task.get("taskType")).removeprefix("media_")
     return {
-        "path": file.get("key") or said.get("artefact"),
-        "sha256": file.get("sha256"),
-        "size": file.get("size") or thing.get("size"),
-        "kind": str(task.get("taskType")).removeprefix("media_"),
-        "rendition": thing.get("rendition") or thing.get("track"),
-        **provenance,
-        "attempt": _attempt(task),
-        "reused": bool(said.get("reused")),
+        "path": thing.file.get("key") or said.get("artefact"),
+        "sha256": thing.file.get("sha256"),
+        "size": thing.file.get("size") or record.get("size"),
+        "kind": kind,
+        "rendition": record.get("rendition") or record.get("track"),
+        **({"chunk": record["chunk"]} if "chunk" in record else {}),
+        **obj(record.get("provenance")),
+        "attempt": whole(record.get("attempt")) or _attempt(task),
+        "reused": bool(thing.reused),
+    }
+
+
+def _quality(measured: Json) -> dict[str, Any]:
+    return {
+        **{name: measured.get(name) for name in ("rendition", "metric", "mean", "p5", "min")},
+        "windows": objs(measured.get("windows")),
+        **{name: measured[name] for name in _QUALITY_MORE if measured.get(name) is not None},
+    }
+
+
+def _findings(task: Json) -> list[dict[str, Any]]:
+    if task.get("taskType") not in _CHECKERS:
+        return []
+    return objs(output(task).get("findings")) or objs(obj(output(task).get("error")).get("findings"))
+
+
+def _finding(each: Json) -> dict[str, Any]:
+    """A finding of the validator, or of the proof of an encode, which has a code and no severity."""
+    path = text(each.get("path")) or text(each.get("subject"))
+    return {
+        "rule": text(each.get("rule")) or text(each.get("code")) or "",
+        "severity": text(each.get("severity")) or "error",
+        "message": text(each.get("message")) or "",
+        **({"path": path} if path else {}),
     }
 
 

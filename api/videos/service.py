@@ -17,7 +17,11 @@ from api.videos.errors import ProblemError
 from api.videos.events import EventHub
 from api.videos.files import MediaFolder
 from api.videos.follow import FOLLOW_TIMINGS, Follower, FollowTimings
-from api.videos.models import OPEN_STATUSES, EditVideo, VideoOptions, VideoStatus
+from api.videos.models import OPEN_STATUSES, EditVideo, PlanVideo, VideoStatus
+from api.videos.options import VideoOptions, drm_input
+from api.videos.plans import PlanSource, make_plan
+from api.videos.profiles import Profiles
+from api.videos.report import report
 from api.videos.store import Idempotency, StoreUnavailableError, VideoFilter, VideoRow, VideoStore
 from api.videos.uploads import Received, UploadLimits, disk_full
 from api.videos.view import Snapshot, changes
@@ -29,6 +33,8 @@ from engine.services.executions import StartRequest
 log = structlog.get_logger(__name__)
 
 FIRST_VERSION = "v1"
+PLAN_PREFIX = "plan_"
+"""Ids of uploads that are only planned."""
 FORGET_MS = 60_000
 """How long a deleted video's folders are watched: a worker that learns late of it may still write there."""
 SWEEP_MS = 30_000
@@ -70,6 +76,7 @@ class VideoService:
         self.limits = limits
         self.hub = EventHub(new_id()[:8])
         self.clock = clock
+        self.profiles = Profiles(engine.documents, clock)
         self._store = store
         self._new_id = new_id
         self._follower = Follower(engine, store, self.hub, clock, timings)
@@ -141,6 +148,8 @@ class VideoService:
         now_ms = self.clock.now_ms()
         if key and (known := await self._store.idempotency(key, now_ms)) is not None:
             return await self._repeated(known, fingerprint)
+        twin = await self._store.same_source(received.sha256)
+        profile = await self.profiles.for_workflow(options.profile)
         row = VideoRow(
             id=video_id,
             status=VideoStatus.QUEUED,
@@ -153,9 +162,7 @@ class VideoService:
             source_size=received.size,
             created_ms=now_ms,
             updated_ms=now_ms,
-            options=options.model_dump(
-                by_alias=True, exclude_unset=True, include={"overrides", "priority", "passthrough"}
-            ),
+            options={**_kept(options), "profile": profile, **({"duplicateOf": _named(twin)} if twin else {})},
             metadata=options.metadata,
         )
         taken = Idempotency(
@@ -190,6 +197,47 @@ class VideoService:
             )
         return Created(row=row, answer=known.answer)
 
+    def new_plan_id(self) -> str:
+        return f"{PLAN_PREFIX}{self._new_id()}"
+
+    async def plan_upload(self, plan_id: str, received: Received, options: VideoOptions) -> dict[str, Any]:
+        """What would be made of an upload, which is removed again. Raises ProblemError, EngineError."""
+        try:
+            await asyncio.to_thread(self.media.reveal, plan_id)
+            source = PlanSource(
+                owner_id=plan_id,
+                key=self.media.source_key(plan_id),
+                sha256=received.sha256,
+                size=received.size,
+                filename=received.filename,
+            )
+            return await self._planned(source, options.profile, _kept(options))
+        except OSError as error:
+            raise disk_full() from error
+        finally:
+            await asyncio.to_thread(self.media.remove, plan_id)
+
+    async def plan_video(self, asked: PlanVideo) -> dict[str, Any]:
+        """What would be made of a video's source. Raises ProblemError, EngineError."""
+        row = await self.get(asked.video_id)
+        source = PlanSource(
+            owner_id=row.id,
+            key=row.source_key,
+            sha256=row.source_sha256,
+            size=row.source_size,
+            filename=row.filename,
+        )
+        return await self._planned(source, asked.profile, _kept(asked))
+
+    async def _planned(self, source: PlanSource, profile: str, kept: dict[str, Any]) -> dict[str, Any]:
+        return await make_plan(
+            self.engine,
+            source,
+            profile=await self.profiles.for_workflow(profile),
+            overrides=kept.get("overrides") or {},
+            drm=drm_input(kept.get("drm")),
+        )
+
     async def _start(self, row: VideoRow) -> VideoRow:
         request = StartRequest(
             name=definitions.WORKFLOW,
@@ -207,8 +255,9 @@ class VideoService:
                     "size": row.source_size,
                     "filename": row.filename,
                 },
-                "profile": row.profile,
+                "profile": row.options.get("profile") or row.profile,
                 "overrides": row.options.get("overrides") or {},
+                "drm": drm_input(row.options.get("drm")),
                 "version": row.version,
             },
         )
@@ -235,6 +284,14 @@ class VideoService:
     def state_events(self, row: VideoRow) -> list[tuple[str, dict[str, Any]]]:
         """The video as it is now, as events."""
         return changes(None, self.view(row))
+
+    async def report(self, row: VideoRow) -> dict[str, Any]:
+        """How the video was made, as stored when it ended, else as its workflow tells now."""
+        ended = self.view(row).status not in OPEN_STATUSES
+        if ended and (stored := await self._store.report(row.id)):
+            return stored
+        workflow = await self.workflow(row)
+        return report(workflow) if workflow else {}
 
     async def workflow(self, row: VideoRow) -> dict[str, Any] | None:
         """The video's workflow on the wire, None when it has none (any more)."""
@@ -324,6 +381,8 @@ class VideoService:
                 self._follower.track(row)
             else:
                 await self._resume(row)
+        for plan_id in await asyncio.to_thread(self.media.sources_of, PLAN_PREFIX):
+            await asyncio.to_thread(self.media.remove, plan_id)
         await self._remove_deleted()
 
     async def _resume(self, row: VideoRow) -> None:
@@ -355,6 +414,24 @@ class VideoService:
             await asyncio.to_thread(self.media.remove, row.id)
             if self.clock.now_ms() - row.deleted_ms >= FORGET_MS:
                 await self._store.forget(row.id)
+
+
+def _kept(options: VideoOptions | PlanVideo) -> dict[str, Any]:
+    """What of the options is stored with the video and goes into its workflow."""
+    wanted = {"overrides", "drm", "priority", "passthrough"}
+    kept = options.model_dump(mode="json", by_alias=True, exclude_unset=True, include=wanted)
+    if kept.get("overrides"):
+        # Null is a value of its own only for the loudness; elsewhere it says that nothing differs.
+        kept["overrides"] = {
+            name: value
+            for name, value in kept["overrides"].items()
+            if value is not None or name == "loudness"
+        }
+    return kept
+
+
+def _named(row: VideoRow) -> dict[str, Any]:
+    return {"id": row.id, "title": row.title}
 
 
 def _fingerprint(received: Received, options: VideoOptions) -> str:

@@ -9,6 +9,7 @@ between the two is picked up at the next start.
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -72,6 +73,7 @@ VIDEO = Table(
     Index("ix_video_created", "created_ms", "id"),
     Index("ix_video_status", "status", "created_ms"),
     Index("ix_video_workflow", "workflow_id"),
+    Index("ix_video_source", "source_sha256"),
 )
 
 IDEMPOTENCY = Table(
@@ -83,6 +85,14 @@ IDEMPOTENCY = Table(
     Column("answer", LargeBinary, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
 )
+
+REPORT = Table(
+    "report",
+    METADATA,
+    Column("video_id", Text, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+)
+"""How ended videos were made: of its own, because it is large and only read alone."""
 
 SHIPPED = Table(
     "shipped_definition",
@@ -210,6 +220,9 @@ class VideoStore:
 
     def _prepare(self, connection: Connection) -> None:
         METADATA.create_all(connection)
+        for index in VIDEO.indexes:
+            # Of a table that an earlier version made.
+            index.create(connection, checkfirst=True)
         found = connection.execute(select(SCHEMA.c.version)).scalar()
         if found is None:
             connection.execute(insert(SCHEMA).values(version=SCHEMA_VERSION))
@@ -322,9 +335,37 @@ class VideoStore:
         return await self._rows(select(VIDEO).where(VIDEO.c.deleted_ms > 0))
 
     async def forget(self, video_id: str) -> None:
-        """Drop a deleted video's row."""
-        query = delete(VIDEO).where(VIDEO.c.id == video_id, VIDEO.c.deleted_ms > 0)
-        await self._run(lambda c: c.execute(query))
+        """Drop a deleted video's row and report."""
+
+        def work(connection: Connection) -> None:
+            gone = delete(VIDEO).where(VIDEO.c.id == video_id, VIDEO.c.deleted_ms > 0)
+            if connection.execute(gone).rowcount:
+                connection.execute(delete(REPORT).where(REPORT.c.video_id == video_id))
+
+        await self._run(work)
+
+    async def keep_report(self, video_id: str, report: dict[str, Any]) -> None:
+        """Store how a video was made, over an earlier report."""
+        body = zlib.compress(msgspec.json.encode(report))
+
+        def work(connection: Connection) -> None:
+            connection.execute(delete(REPORT).where(REPORT.c.video_id == video_id))
+            connection.execute(insert(REPORT).values(video_id=video_id, body=body))
+
+        await self._run(work)
+
+    async def report(self, video_id: str) -> dict[str, Any]:
+        """The stored report, empty when there is none."""
+        query = select(REPORT.c.body).where(REPORT.c.video_id == video_id)
+        body = await self._run(lambda c: c.execute(query).scalar())
+        found = msgspec.json.decode(zlib.decompress(body)) if body else {}
+        return found if isinstance(found, dict) else {}
+
+    async def same_source(self, sha256: str) -> VideoRow | None:
+        """The oldest video made of the same bytes."""
+        query = select(VIDEO).where(VIDEO.c.source_sha256 == sha256, VIDEO.c.deleted_ms == 0)
+        rows = await self._rows(query.order_by(VIDEO.c.created_ms, VIDEO.c.id).limit(1))
+        return rows[0] if rows else None
 
     async def shipped(self) -> dict[str, str]:
         """Name -> sha256 of the shipped definitions that were registered."""

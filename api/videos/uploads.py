@@ -6,6 +6,7 @@ import asyncio
 import errno
 import hashlib
 import os
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ BLOCK_BYTES = 1 << 20
 """One write. Of each upload at most about two blocks are in memory."""
 OPTIONS_BYTES_MAX = 64 * 1024
 FILENAME_CHARS_MAX = 255
+PARTS = ("file", "options", "sha256")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -143,6 +146,7 @@ class _Form:
     def __init__(self, boundary: bytes) -> None:
         self.pending = bytearray()
         self.options: bytes | None = None
+        self.sha256: str | None = None
         self.file_seen = False
         self.filename = ""
         self.ended = False
@@ -205,15 +209,15 @@ class _Form:
                 self.filename = clean_filename(parameters.get(b"filename", b"").decode("utf-8", "replace"))
             case "options" if self.options is not None:
                 raise ProblemError("invalid_request", "the form has two parts named options; send one")
-            case "options":
+            case "sha256" if self.sha256 is not None:
+                raise ProblemError("invalid_request", "the form has two parts named sha256; send one")
+            case "options" | "sha256":
                 pass
             case other:
                 raise ProblemError(
                     "invalid_request",
-                    f"the form has a part named {other[:80]!r}; only file and options are known here",
-                    errors=[
-                        FieldError(path=other[:80], message="unknown part", accepted=["file", "options"])
-                    ],
+                    f"the form has a part named {other[:80]!r}; only file, options and sha256 are known here",
+                    errors=[FieldError(path=other[:80], message="unknown part", accepted=list(PARTS))],
                 )
 
     def _data(self, data: bytes, start: int, end: int) -> None:
@@ -222,14 +226,29 @@ class _Form:
             return
         self._text += data[start:end]
         if len(self._text) > OPTIONS_BYTES_MAX:
-            raise ProblemError("too_large", f"the part options may have {OPTIONS_BYTES_MAX} bytes at most")
+            raise ProblemError(
+                "too_large", f"the part {self._name} may have {OPTIONS_BYTES_MAX} bytes at most"
+            )
 
     def _end(self) -> None:
         if self._name == "options":
             self.options = bytes(self._text)
+        elif self._name == "sha256":
+            self.sha256 = _announced(bytes(self._text))
 
     def _finish(self) -> None:
         self.ended = True
+
+
+def _announced(text: bytes) -> str:
+    said = text.decode("ascii", "replace").strip().lower()
+    if not _SHA256.fullmatch(said):
+        raise ProblemError(
+            "invalid_request",
+            "sha256: must be 64 hexadecimal digits",
+            errors=[FieldError(path="sha256", message="must be 64 hexadecimal digits")],
+        )
+    return said
 
 
 def boundary_of(content_type: str) -> bytes:
@@ -285,9 +304,9 @@ async def receive_form(
     video_id: str,
     folder: MediaFolder,
     limits: UploadLimits,
-    on_options: Callable[[bytes], None],
+    on_options: Callable[[bytes], Awaitable[None]],
 ) -> AsyncIterator[Received]:
-    """Read a form with `file` and `options` to its end; yields the upload under its temporary name.
+    """Read a form with `file`, `options` and `sha256` to its end; yields the upload under its temporary name.
 
     Whatever is left under that name when the block ends is removed: rename it inside.
 
@@ -309,7 +328,7 @@ async def receive_form(
         async for chunk in body.chunks():
             form.feed(chunk)
             if form.options is not None and not judged:
-                on_options(form.options)
+                await on_options(form.options)
                 judged = True
             if len(form.pending) >= BLOCK_BYTES:
                 await _finished(sink.write, form.take())
@@ -322,6 +341,12 @@ async def receive_form(
         if form.pending:
             await _finished(sink.write, form.take())
         sha256 = await _finished(sink.finish)
+        if form.sha256 is not None and form.sha256 != sha256:
+            raise ProblemError(
+                "checksum_mismatch",
+                f"the file has the sha256 {sha256}, not the announced {form.sha256}; send it again",
+                errors=[FieldError(path="sha256", message="is not the file's")],
+            )
         yield Received(size=sink.size, sha256=sha256, filename=form.filename, options=form.options or b"{}")
     finally:
         sink.close()

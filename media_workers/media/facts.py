@@ -48,6 +48,7 @@ class VideoFacts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     frame_seconds_min: float = 0.0
     frame_seconds_max: float = 0.0
     interlaced: bool = False
+    telecine: bool = False
     field_order: str = "progressive"
     pix_fmt: str = "unknown"
     bit_depth: int = 8

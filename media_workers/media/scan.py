@@ -1,0 +1,475 @@
+"""The decode scan: one pass over a source's picture and sound with every detector in it, and what it found.
+
+`scan_args` makes the argument list, `ScanParser` takes FFmpeg's log line by line, so that the log of a
+twelve-hour title never lies in memory, and `merged_facts` puts what was seen in place of what was claimed.
+"""
+
+import math
+import re
+
+import msgspec
+
+from media_workers.media.facts import SourceFacts, VideoFacts
+from media_workers.media.guards import GUARDS, PROGRESS, QUIET
+from media_workers.media.loudness import SILENT_LUFS
+
+# idet needs every line, but not every column; the other detectors need neither.
+DETECT_WIDTH_MAX = 640
+DETECT_LINES_MAX = 270
+BLACK_SECONDS_MIN = 0.5
+FROZEN_SECONDS_MIN = 2.0
+AUDIO_TRACKS_MAX = 8
+INTERVALS_MAX = 1000
+# More windows than this are merged two by two, which doubles their length.
+WINDOWS_MAX = 1200
+
+# Below this many pictures with a clear answer, the container's word on interlacing stands.
+IDET_FRAMES_MIN = 10
+IDET_SHARE_MIN = 0.1
+PROGRESSIVE_SHARE_MIN = 0.8
+INTERLACED_SHARE_MIN = 0.6
+# Fields have one order: synthetic patterns that look interlaced to the detector have both.
+ONE_PARITY_SHARE_MIN = 0.9
+# Film on NTSC repeats a field in two of five pictures.
+TELECINE_SHARE_MIN = 0.25
+VARIABLE_SHARE_MIN = 0.02
+VARIABLE_RATIO = 1.5
+
+
+class Interval(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A stretch of the title, in seconds from its first picture."""
+
+    start_seconds: float
+    end_seconds: float
+
+
+class Complexity(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Spatial and temporal information (ITU-T P.910, means of each window), and pictures in each window.
+
+    Window n covers `window_seconds` from n * `window_seconds` after the first picture. The figures come from
+    a small copy of the picture: they compare parts of one title, not titles.
+    """
+
+    window_seconds: int = 1
+    frames: tuple[int, ...] = ()
+    spatial: tuple[float, ...] = ()
+    temporal: tuple[float, ...] = ()
+
+    def per_second(self) -> tuple[float, ...]:
+        """One figure for each second of the title, higher is harder to encode.
+
+        Detail costs bits once a picture group, movement in every picture: their product follows the size of
+        an encode well enough to order windows.
+        """
+        figures = (
+            math.log1p(spatial) * (1.0 + temporal)
+            for spatial, temporal in zip(self.spatial, self.temporal, strict=True)
+        )
+        return tuple(round(figure, 3) for figure in figures for _ in range(self.window_seconds))
+
+
+class StreamScan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What decoding one stream gave. `errors` counts packets that gave no frame, `damaged` damaged frames."""
+
+    index: int
+    kind: str
+    packets: int
+    frames: int
+    errors: int = 0
+    damaged: int = 0
+
+    @property
+    def bad_share(self) -> float:
+        """Share of what should have been frames that is lost or damaged, 0 to 1."""
+        total = self.frames + self.errors
+        return min(1.0, (self.errors + self.damaged) / total) if total else 1.0
+
+
+class TrackLoudness(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Loudness of one sound track (EBU R 128): LUFS, LU, dBTP; None below what can be measured."""
+
+    track: int
+    integrated_lufs: float | None = None
+    range_lu: float | None = None
+    true_peak_dbtp: float | None = None
+
+    @property
+    def silent(self) -> bool:
+        return self.integrated_lufs is None
+
+
+class FieldCounts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Pictures by what idet took them for (several looked at together), and those with a repeated field."""
+
+    top_first: int = 0
+    bottom_first: int = 0
+    progressive: int = 0
+    undetermined: int = 0
+    repeated: int = 0
+    not_repeated: int = 0
+
+
+class ScanFacts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Everything the decode scan saw. Times are seconds from the first picture.
+
+    Attributes:
+        frames: pictures that were really decoded.
+        duration_seconds: from the first picture to the start of the last.
+        streams: the picture and the sound tracks that were decoded.
+        variable_share: share of picture durations that differ from the one before; None with no picture.
+        variable_ratio: longest over shortest duration, None when all are equal.
+        parameter_changes: how often the picture's size or format changed on the way.
+        error_lines: what decoders and demuxers complained about, in lines.
+        complete: whether FFmpeg came to the end of the file.
+    """
+
+    frames: int = 0
+    duration_seconds: float = 0.0
+    streams: tuple[StreamScan, ...] = ()
+    fields: FieldCounts = FieldCounts()
+    variable_share: float | None = None
+    variable_ratio: float | None = None
+    black: tuple[Interval, ...] = ()
+    frozen: tuple[Interval, ...] = ()
+    loudness: tuple[TrackLoudness, ...] = ()
+    complexity: Complexity = Complexity()
+    parameter_changes: int = 0
+    error_lines: int = 0
+    complete: bool = True
+
+    def stream(self, index: int) -> StreamScan | None:
+        """What decoding the stream with this number gave."""
+        return next((one for one in self.streams if one.index == index), None)
+
+    def black_ranges(self) -> tuple[tuple[float, float], ...]:
+        """The black stretches as (start, end)."""
+        return tuple((one.start_seconds, one.end_seconds) for one in self.black)
+
+
+def scan_args(ffmpeg_path: str, facts: SourceFacts, *, source: str) -> list[str]:
+    """Decode the picture and the sound tracks once, through all detectors, into nothing.
+
+    Progress lines on stdout; the log on stderr, whose every line `ScanParser.feed` takes.
+
+    Args:
+        ffmpeg_path: the binary.
+        facts: of the source, from its packets.
+        source: path of the source.
+
+    Raises:
+        ValueError: there is nothing to decode.
+    """
+    graphs, outputs = [], []
+    if facts.video is not None:
+        graphs.append(f"[0:{facts.video.index}]{_PICTURE_DETECTORS}[picture]")
+        outputs.append("[picture]")
+    tracks = heard_tracks(facts)
+    if tracks:
+        # A graph of its own: a picture that changes its size restarts its graph, and with it all sums.
+        heard = [f"[0:{index}]ebur128@a{track}={_LOUDNESS}[sound{track}]" for track, index in tracks]
+        graphs.append(";".join(heard))
+        outputs += [f"[sound{track}]" for track, _ in tracks]
+    if not outputs:
+        raise ValueError("source: has neither a picture nor a sound track to decode")
+    guards = [word for name, value in GUARDS.items() for word in (f"-{name}", str(value))]
+    return [
+        *(ffmpeg_path, *QUIET, "-loglevel", "repeat+level+verbose", *PROGRESS),
+        # Turning a picture upright would turn its lines into columns.
+        *(*guards, "-noautorotate", "-i", source),
+        *(word for graph in graphs for word in ("-filter_complex", graph)),
+        *(word for output in outputs for word in ("-map", output)),
+        *("-fps_mode", "passthrough", "-f", "null", "-"),
+    ]
+
+
+def heard_tracks(facts: SourceFacts) -> tuple[tuple[int, int], ...]:
+    """Number and stream index of every sound track that the scan decodes."""
+    tracks = (track for track in facts.audio if track.channels > 0 and track.sample_rate > 0)
+    return tuple((track.track, track.index) for track in tracks)[:AUDIO_TRACKS_MAX]
+
+
+_PICTURE_DETECTORS = ",".join(
+    (
+        rf"scale=w=min(iw\,{DETECT_WIDTH_MAX}):h=ih:flags=fast_bilinear",
+        "format=yuv420p",
+        "idet@fields",
+        "metadata=mode=delete",
+        "vfrdet@rate",
+        rf"scale=w=iw:h=min(ih\,{DETECT_LINES_MAX}):flags=fast_bilinear",
+        "siti",
+        "metadata@frame=mode=print",
+        f"blackdetect@black=d={BLACK_SECONDS_MIN}",
+        f"freezedetect@frozen=d={FROZEN_SECONDS_MIN}",
+    )
+)
+_LOUDNESS = "peak=true:framelog=quiet"
+_LINE = re.compile(r"((?:\[[^\]]+ @ 0x[0-9a-f]+\] )*)\[(\w+)\] (.*)")
+_SPEAKER = re.compile(r"\[([^\]]+) @ 0x")
+_STREAM = re.compile(r"[va]ist#0:(\d+)/")
+_COUNTS = re.compile(
+    r"Input stream #0:(\d+) \((\w+)\): (\d+) packets read .*?; (\d+) frames decoded; (\d+) decode errors"
+)
+_RATE = re.compile(r"VFR:\S+ \((\d+)/(\d+)\)(?: min: (\d+) max: (\d+))?")
+_BLACK = re.compile(r"black_start:(\S+) black_end:(\S+)")
+_NUMBER = re.compile(r"(\w+):\s*(\d+)")
+_MEASURE = re.compile(r"\b(I|LRA|Peak):\s+(\S+)")
+
+
+class ScanParser:
+    """Folds the log of a scan: feed each line of stderr, then ask for the facts.
+
+    A graph that is set up twice prints its summaries twice, the first time empty (zeros, or nan for vfrdet);
+    one that is restarted on the way prints one for each part. Sums are right for both.
+    """
+
+    def __init__(self) -> None:
+        self._streams: dict[int, StreamScan] = {}
+        self._damaged: dict[int, int] = {}
+        self._fields = [0] * 6
+        self._steps = [0, 0]
+        self._step_bounds: tuple[int, int] | None = None
+        self._black: list[Interval] = []
+        self._frozen: list[Interval] = []
+        self._frozen_from: float | None = None
+        self._loudness: dict[int, dict[str, float]] = {}
+        self._track: int | None = None
+        self._windows = _Windows()
+        self._now: float | None = None
+        self._first: float | None = None
+        self._frames = 0
+        self._spatial = 0.0
+        self._changes = 0
+        self._error_lines = 0
+
+    def feed(self, line: str) -> None:
+        """Take one line of the log; lines that say nothing of interest are ignored."""
+        found = _LINE.match(line)
+        if found is None:
+            self._measure(line)
+            return
+        speakers, level, text = found.groups()
+        names = _SPEAKER.findall(speakers)
+        name = names[0] if names else ""
+        detector, _, instance = name.partition("@")
+        match detector:
+            case "metadata":
+                self._frame(text)
+            case "idet":
+                self._field_counts(text)
+            case "vfrdet":
+                self._rate(text)
+            case "blackdetect":
+                self._black_interval(text)
+            case "freezedetect":
+                self._frozen_edge(text)
+            case "ebur128" if text.startswith("Summary"):
+                self._track = int(instance.removeprefix("a"))
+            case _:
+                self._other(name, level, text)
+
+    def facts(self, *, complete: bool = True) -> ScanFacts:
+        """What was seen; `complete` when FFmpeg ended by itself and without an error of its own."""
+        end = self._seconds(self._now)
+        if self._frozen_from is not None:
+            self._keep(self._frozen, self._frozen_from, end)
+            self._frozen_from = None
+        tff, bff, progressive, undetermined, repeated, not_repeated = self._fields
+        variable, steady = self._steps
+        bounds = self._step_bounds
+        return ScanFacts(
+            frames=self._frames,
+            duration_seconds=round(end, 6),
+            streams=tuple(
+                msgspec.structs.replace(one, damaged=self._damaged.get(index, 0))
+                for index, one in sorted(self._streams.items())
+            ),
+            fields=FieldCounts(
+                top_first=tff,
+                bottom_first=bff,
+                progressive=progressive,
+                undetermined=undetermined,
+                repeated=repeated,
+                not_repeated=not_repeated,
+            ),
+            variable_share=round(variable / (variable + steady), 6) if variable + steady else None,
+            # One tick either way is the clock's rounding.
+            variable_ratio=round(max(bounds[1] - 1, 1) / (bounds[0] + 1), 3) if bounds else None,
+            black=tuple(self._black),
+            frozen=tuple(self._frozen),
+            loudness=tuple(_loudness(track, said) for track, said in sorted(self._loudness.items())),
+            complexity=self._windows.complexity(),
+            parameter_changes=self._changes,
+            error_lines=self._error_lines,
+            complete=complete,
+        )
+
+    def _frame(self, text: str) -> None:
+        key, _, value = text.partition("=")
+        if key == "lavfi.siti.si":
+            self._spatial = _finite(value) or 0.0
+        elif key == "lavfi.siti.ti" and self._now is not None:
+            self._windows.add(self._seconds(self._now), self._spatial, _finite(value) or 0.0)
+        elif text.startswith("frame:"):
+            self._frames += 1
+            self._now = _finite(text.rpartition("pts_time:")[2]) or 0.0
+            if self._first is None:
+                self._first = self._now
+
+    def _field_counts(self, text: str) -> None:
+        numbers = {name: int(number) for name, number in _NUMBER.findall(text)}
+        if text.startswith("Multi frame detection"):
+            for place, name in enumerate(("TFF", "BFF", "Progressive", "Undetermined")):
+                self._fields[place] += numbers.get(name, 0)
+        elif text.startswith("Repeated Fields"):
+            self._fields[4] += numbers.get("Top", 0) + numbers.get("Bottom", 0)
+            self._fields[5] += numbers.get("Neither", 0)
+
+    def _rate(self, text: str) -> None:
+        found = _RATE.search(text)
+        if found is None:
+            return
+        variable, steady, shortest, longest = found.groups()
+        self._steps[0] += int(variable)
+        self._steps[1] += int(steady)
+        if shortest is not None and int(variable):
+            known = self._step_bounds or (int(shortest), int(longest))
+            self._step_bounds = (min(known[0], int(shortest)), max(known[1], int(longest)))
+
+    def _black_interval(self, text: str) -> None:
+        found = _BLACK.search(text)
+        start, end = (_finite(word) for word in found.groups()) if found else (None, None)
+        if start is not None and end is not None:
+            self._keep(self._black, self._seconds(start), self._seconds(end))
+
+    def _frozen_edge(self, text: str) -> None:
+        name, _, value = text.rpartition(":")
+        seconds = _finite(value)
+        if seconds is None:
+            return
+        if name.endswith("freeze_start"):
+            self._frozen_from = self._seconds(seconds)
+        elif name.endswith("freeze_end") and self._frozen_from is not None:
+            self._keep(self._frozen, self._frozen_from, self._seconds(seconds))
+            self._frozen_from = None
+
+    def _measure(self, line: str) -> None:
+        if self._track is None:
+            return
+        for name, value in _MEASURE.findall(line):
+            number = _finite(value)
+            if number is None:
+                continue
+            said = self._loudness.setdefault(self._track, {})
+            # A track that changed on the way was measured in parts: the loudest is what a listener notices.
+            said[name] = max(number, said.get(name, -math.inf))
+
+    def _other(self, name: str, level: str, text: str) -> None:
+        stream = _STREAM.match(name)
+        if stream is not None and text.startswith("corrupt decoded frame"):
+            index = int(stream.group(1))
+            self._damaged[index] = self._damaged.get(index, 0) + 1
+        elif level in {"error", "fatal", "panic"}:
+            self._error_lines += 1
+        elif text.startswith("Reconfiguring filter graph because video"):
+            self._changes += 1
+        elif counts := _COUNTS.search(text):
+            index, kind, packets, frames, errors = counts.groups()
+            self._streams[int(index)] = StreamScan(
+                index=int(index), kind=kind, packets=int(packets), frames=int(frames), errors=int(errors)
+            )
+
+    def _keep(self, intervals: list[Interval], start: float, end: float) -> None:
+        if len(intervals) < INTERVALS_MAX and end > start:
+            intervals.append(Interval(start_seconds=round(start, 6), end_seconds=round(end, 6)))
+
+    def _seconds(self, at: float | None) -> float:
+        """Seconds since the first picture."""
+        return (at or 0.0) - (self._first or 0.0)
+
+
+class _Windows:
+    """Sums of equal windows; their number is bounded by merging neighbours."""
+
+    def __init__(self) -> None:
+        self._length = 1
+        self._sums: list[tuple[int, float, float]] = []
+
+    def add(self, seconds: float, spatial: float, temporal: float) -> None:
+        place = max(0, int(seconds // self._length))
+        while place >= WINDOWS_MAX:
+            pairs = zip(self._sums[::2], [*self._sums[1::2], (0, 0.0, 0.0)], strict=False)
+            self._sums = [(a + d, b + e, c + f) for (a, b, c), (d, e, f) in pairs]
+            self._length *= 2
+            place = int(seconds // self._length)
+        while len(self._sums) <= place:
+            self._sums.append((0, 0.0, 0.0))
+        frames, spatials, temporals = self._sums[place]
+        self._sums[place] = (frames + 1, spatials + spatial, temporals + temporal)
+
+    def complexity(self) -> Complexity:
+        return Complexity(
+            window_seconds=self._length,
+            frames=tuple(frames for frames, _, _ in self._sums),
+            spatial=tuple(round(spatial / max(frames, 1), 2) for frames, spatial, _ in self._sums),
+            temporal=tuple(round(temporal / max(frames, 1), 2) for frames, _, temporal in self._sums),
+        )
+
+
+def merged_facts(facts: SourceFacts, scan: ScanFacts) -> SourceFacts:
+    """The facts with what the scan saw in place of what was claimed: fields, rate, number of pictures."""
+    video = facts.video
+    if video is None:
+        return facts
+    telecine = is_telecine(scan.fields)
+    merged = msgspec.structs.replace(
+        video,
+        interlaced=telecine or _is_interlaced(video, scan.fields),
+        telecine=telecine,
+        variable_frame_rate=video.variable_frame_rate or _is_variable(scan),
+        frames=scan.frames or video.frames,
+    )
+    return msgspec.structs.replace(facts, video=merged)
+
+
+def is_telecine(fields: FieldCounts) -> bool:
+    """Whether film was spread over fields: two pictures of five repeat one."""
+    total = fields.repeated + fields.not_repeated
+    return total >= IDET_FRAMES_MIN and fields.repeated >= TELECINE_SHARE_MIN * total
+
+
+def _is_interlaced(video: VideoFacts, fields: FieldCounts) -> bool:
+    combed = fields.top_first + fields.bottom_first
+    clear = combed + fields.progressive
+    if clear < max(IDET_FRAMES_MIN, IDET_SHARE_MIN * (clear + fields.undetermined)):
+        return video.interlaced
+    if fields.progressive >= PROGRESSIVE_SHARE_MIN * clear:
+        return False
+    ordered = max(fields.top_first, fields.bottom_first)
+    if combed >= INTERLACED_SHARE_MIN * clear and ordered >= ONE_PARITY_SHARE_MIN * combed:
+        return True
+    return video.interlaced
+
+
+def _is_variable(scan: ScanFacts) -> bool:
+    return (scan.variable_share or 0.0) > VARIABLE_SHARE_MIN and (scan.variable_ratio or 1.0) > VARIABLE_RATIO
+
+
+def _loudness(track: int, said: dict[str, float]) -> TrackLoudness:
+    integrated = said.get("I")
+    if integrated is None or integrated <= SILENT_LUFS:
+        return TrackLoudness(track=track, true_peak_dbtp=said.get("Peak"))
+    return TrackLoudness(
+        track=track,
+        integrated_lufs=integrated,
+        range_lu=said.get("LRA"),
+        true_peak_dbtp=said.get("Peak"),
+    )
+
+
+def _finite(text: str) -> float | None:
+    """A number; None for "nan", "-inf" and what is none."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

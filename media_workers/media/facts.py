@@ -6,11 +6,13 @@ from typing import Any, Literal
 
 import msgspec
 
+from media_workers.media.languages import language_tag
 from media_workers.media.packets import PacketScan, Timing
 from media_workers.media.pixels import describe_pixels, orientation
 from media_workers.media.rates import parse_rate, rate_text
 
 Hdr = Literal["hdr10", "hlg", "dolby_vision"]
+Role = Literal["main", "commentary", "description", "dub"]
 
 
 class Colour(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -68,10 +70,14 @@ class VideoFacts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     keyframe_gap_seconds_max: float = 0.0
     timestamps_missing: int = 0
     timestamp_jumps: int = 0
+    closed_captions: bool = False
 
 
 class AudioFacts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One sound track; `track` numbers the tracks from 0, `index` is the stream's number in the file."""
+    """One sound track; `track` numbers the tracks from 0, `index` is the stream's number in the file.
+
+    `role` is DASH's word for what the track is for.
+    """
 
     track: int
     index: int
@@ -82,6 +88,7 @@ class AudioFacts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     language: str = "mis"
     title: str | None = None
     default: bool = False
+    role: Role = "main"
     start_seconds: float = 0.0
     duration_seconds: float | None = None
 
@@ -247,6 +254,7 @@ def _video(stream: Stream, timing: Timing | None, packets: PacketScan | None) ->
         dolby_vision_profile=profile,
         claimed_seconds=_claimed_seconds(stream),
         claimed_frames=int(stream["nb_frames"]) if "nb_frames" in stream else None,
+        closed_captions=bool(stream.get("closed_captions")),
     )
     if timing is None and packets is not None:
         # Pictures there may be, but not one says when it is shown.
@@ -301,9 +309,18 @@ def _audio(track: int, stream: Stream, timing: Timing | None) -> AudioFacts:
         language=language(_tag(stream, "language")),
         title=clean_text(_tag(stream, "title"))[0],
         default=_flag(stream, "default"),
+        role=_role(stream),
         start_seconds=start,
         duration_seconds=duration,
     )
+
+
+def _role(stream: Stream) -> Role:
+    if _flag(stream, "comment"):
+        return "commentary"
+    if _flag(stream, "visual_impaired") or _flag(stream, "descriptions"):
+        return "description"
+    return "dub" if _flag(stream, "dub") else "main"
 
 
 def _subtitle(stream: Stream) -> SubtitleFacts:
@@ -332,7 +349,8 @@ def language(tag: str | None) -> str:
     Packagers refuse "und", and a manifest has no place for anything a stranger typed.
     """
     code = (tag or "").strip().lower()
-    return code if code.isascii() and code.isalpha() and len(code) in {2, 3} and code != "und" else "mis"
+    plain = code.isascii() and code.isalpha() and len(code) in {2, 3}
+    return code if plain and code != "und" else language_tag(tag)
 
 
 def _colour(stream: Stream) -> Colour:

@@ -1,4 +1,4 @@
-"""Loudness: what the measuring pass printed, and when to leave a track alone."""
+"""Loudness (EBU R 128): what the measuring pass printed, and when to leave a track alone."""
 
 import json
 import math
@@ -10,8 +10,12 @@ import msgspec
 SILENT_LUFS = -70.0
 TRUE_PEAK_DBTP = -1.5
 RANGE_LU = 11
+# The filter's own bound.
+RANGE_LU_MAX = 50
 # More gain than this raises the noise of a room, not a voice.
 GAIN_DB_MAX = 20.0
+# How far a finished track may be from its target.
+TOLERANCE_LU = 1.0
 
 
 class Loudness(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -43,21 +47,31 @@ def parse_loudness(stderr: str) -> Loudness | None:
     return Loudness(**values)
 
 
-def loudnorm_options(target_lufs: float, measured: Loudness | None) -> dict[str, Any]:
-    """Options of the loudnorm filter: for the measuring pass, or with its result for the second.
+def reachable_lufs(target_lufs: float, measured: Loudness) -> float:
+    """The target, or less for a very quiet track: it is raised by `GAIN_DB_MAX` and no more."""
+    return round(min(target_lufs, measured.input_i + GAIN_DB_MAX), 2)
 
-    A very quiet track is raised by `GAIN_DB_MAX` and no more.
+
+def measuring_options() -> dict[str, Any]:
+    """Options of the loudnorm filter for the measuring pass; what it measures depends on no target."""
+    return {"print_format": "json"}
+
+
+def loudnorm_options(target_lufs: float, measured: Loudness) -> dict[str, Any]:
+    """Options of the loudnorm filter for the second pass.
+
+    The range is the track's own: a wide one alone is no reason to compress. The filter works on peaks only
+    where the gain would lift them above the ceiling.
     """
-    if measured is None:
-        return {"I": target_lufs, "TP": TRUE_PEAK_DBTP, "LRA": RANGE_LU, "print_format": "json"}
     return {
-        "I": round(min(target_lufs, measured.input_i + GAIN_DB_MAX), 2),
+        "I": reachable_lufs(target_lufs, measured),
         "TP": TRUE_PEAK_DBTP,
-        "LRA": RANGE_LU,
+        "LRA": round(min(max(measured.input_lra, RANGE_LU), RANGE_LU_MAX), 2),
         "measured_I": measured.input_i,
         "measured_TP": measured.input_tp,
         "measured_LRA": measured.input_lra,
         "measured_thresh": measured.input_thresh,
+        # The offset is zero where the gain is one for the whole track.
         "offset": measured.target_offset,
         "linear": "true",
     }

@@ -1,19 +1,23 @@
 """The plan: everything a title's encode will be, fixed before the first frame is decoded."""
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 
 import msgspec
 
+from media_workers.media.audio_plan import AudioPlan, audio_plans, usable_tracks
 from media_workers.media.calibration import Calibration
 from media_workers.media.chunks import Chunk, plan_chunks, preroll_seconds
 from media_workers.media.colour import ColourPlan, plan_colour
 from media_workers.media.estimate import Estimate, estimate_title, predicted_seconds
 from media_workers.media.facts import AudioFacts, SourceFacts, VideoFacts
 from media_workers.media.groups import Group, plan_groups
-from media_workers.media.ladder import Rendition, even_size, ladder
+from media_workers.media.ladder import Rendition, ladder
 from media_workers.media.profiles import PlanError, Profile
 from media_workers.media.rates import nearest_standard_rate, rate_text
+from media_workers.media.stills_plan import StillsPlan, cover_plan, stills_plan
+from media_workers.media.text_plan import TextPlan, text_plans
 
 __all__ = [
     "AudioPlan",
@@ -24,30 +28,15 @@ __all__ = [
     "Plan",
     "Rendition",
     "StillsPlan",
+    "TextPlan",
     "VideoPlan",
     "make_plan",
 ]
 
-AUDIO_SAMPLE_RATE = 48_000
-AUDIO_TRACKS_MAX = 8
 # Below this a two-second GOP would be a few frames; duplicates cost next to nothing.
 FRAME_RATE_MIN = 5
-POSTER_WIDTH_MAX = 1280
-POSTER_SHARES = (0.1, 0.35, 0.6)
-TILE_SIDE = 160
-SHEET_COLUMNS = SHEET_ROWS = 10
-STORYBOARD_TILES_AIM = 200
-STORYBOARD_INTERVAL_SECONDS_MIN, STORYBOARD_INTERVAL_SECONDS_MAX = 1, 10
 # A source that ends this much before its container says may lose its last pictures to the decoder as well.
 ENDS_EARLY_SECONDS = 0.25
-
-_LANGUAGES = {
-    "ara": "Arabic", "ces": "Czech", "dan": "Danish", "deu": "German", "ell": "Greek", "eng": "English",
-    "fin": "Finnish", "fra": "French", "heb": "Hebrew", "hin": "Hindi", "hun": "Hungarian", "ita": "Italian",
-    "jpn": "Japanese", "kor": "Korean", "nld": "Dutch", "nor": "Norwegian", "pol": "Polish",
-    "por": "Portuguese", "rus": "Russian", "spa": "Spanish", "swe": "Swedish", "tur": "Turkish",
-    "ukr": "Ukrainian", "zho": "Chinese",
-}  # fmt: skip
 
 
 class VideoPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -65,50 +54,6 @@ class VideoPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     colour: ColourPlan
     pad_frames_max: int
     preroll_seconds: float
-
-
-class AudioPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One sound track. `samples_total` is the exact length it is padded or trimmed to."""
-
-    name: str
-    track: int
-    stream_index: int
-    offset_seconds: float
-    language: str
-    label: str
-    default: bool
-    codec: str
-    bitrate_bps: int
-    sample_rate: int
-    channels: int
-    source_channels: int
-    source_layout: str | None
-    loudness_lufs: float | None
-    samples_total: int
-
-
-class StillsPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Poster candidates and the storyboard: `tiles` pictures, one each `interval_seconds`, on sheets.
-
-    `preroll_seconds` is how far before a picture decoding must start to be sure of a keyframe.
-    """
-
-    poster_width: int
-    poster_height: int
-    poster_seconds: tuple[float, ...]
-    interval_seconds: float
-    tiles: int
-    tile_width: int
-    tile_height: int
-    columns: int
-    rows: int
-    keyframes_only: bool
-    preroll_seconds: float
-
-    @property
-    def sheets(self) -> int:
-        """How many sprite pictures there are."""
-        return -(-self.tiles // (self.columns * self.rows))
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -133,6 +78,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     groups: tuple[Group, ...]
     preview: str | None
     audio: tuple[AudioPlan, ...]
+    text: tuple[TextPlan, ...] = ()
     stills: StillsPlan | None
     estimate: Estimate
 
@@ -165,7 +111,7 @@ def make_plan(
     video = facts.video if profile.video else None
     if video is None and not profile.audio_only_allowed:
         raise PlanError("profile", f"{profile.name} needs a picture and the source has none", ("audio",))
-    sound = [track for track in facts.audio if track.channels > 0 and track.sample_rate > 0]
+    sound = usable_tracks(facts)
     if video is None and not sound:
         raise PlanError("source", "has nothing that could be encoded")
     speeds = calibration or Calibration()
@@ -181,7 +127,7 @@ def make_plan(
     groups = plan_groups(
         renditions, predicted_seconds(speeds, renditions, chunks[0].frames if chunks else 0), preview=preview
     )
-    audio = _audio_plans(facts, sound[:AUDIO_TRACKS_MAX], profile, zero=zero, seconds=seconds)
+    audio = audio_plans(facts, profile, zero=zero, seconds=seconds)
     return Plan(
         profile=profile.name,
         frame_rate=rate_text(rate),
@@ -197,7 +143,8 @@ def make_plan(
         groups=groups,
         preview=preview,
         audio=audio,
-        stills=_stills_plan(video, seconds) if video else None,
+        text=text_plans(facts, profile, zero=zero),
+        stills=_stills(facts, video, seconds),
         estimate=estimate_title(
             video,
             rate=rate,
@@ -252,77 +199,13 @@ def _video_plan(facts: SourceFacts, video: VideoFacts, rate: Fraction) -> VideoP
     )
 
 
-def _audio_plans(
-    facts: SourceFacts, tracks: list[AudioFacts], profile: Profile, *, zero: float, seconds: Fraction
-) -> tuple[AudioPlan, ...]:
-    default = next((track.track for track in tracks if track.default), tracks[0].track if tracks else 0)
-    labels = _labels(tracks)
-    return tuple(
-        AudioPlan(
-            name=f"audio_{track.track}",
-            track=track.track,
-            stream_index=track.index,
-            offset_seconds=_offset(zero, facts),
-            language=track.language,
-            label=label,
-            default=track.track == default,
-            codec=profile.audio_codecs[0],
-            bitrate_bps=profile.audio_bitrate_bps,
-            sample_rate=AUDIO_SAMPLE_RATE,
-            channels=2,
-            source_channels=track.channels,
-            source_layout=track.layout,
-            loudness_lufs=profile.loudness_lufs,
-            samples_total=_half_up(seconds * AUDIO_SAMPLE_RATE),
-        )
-        for track, label in zip(tracks, labels, strict=True)
-    )
+def _stills(facts: SourceFacts, video: VideoFacts | None, seconds: Fraction) -> StillsPlan | None:
+    if video is not None:
+        return stills_plan(video, seconds)
+    return cover_plan(facts.cover_index) if facts.cover_index is not None else None
 
 
-def _labels(tracks: list[AudioFacts]) -> list[str]:
-    """A name a listener can tell each track by; never two alike, never a stranger's text."""
-    labels: list[str] = []
-    for track in tracks:
-        name = _LANGUAGES.get(track.language, "Audio" if track.language == "mis" else track.language)
-        number = sum(label.split(" ")[0] == name for label in labels) + 1
-        labels.append(name if number == 1 else f"{name} {number}")
-    return labels
-
-
-def _stills_plan(video: VideoFacts, seconds: Fraction) -> StillsPlan:
-    interval = min(
-        max(seconds / STORYBOARD_TILES_AIM, Fraction(STORYBOARD_INTERVAL_SECONDS_MIN)),
-        Fraction(STORYBOARD_INTERVAL_SECONDS_MAX),
-    )
-    interval = Fraction(round(interval * 1000), 1000)
-    tiles = max(1, math.ceil(seconds / interval))
-    columns = min(SHEET_COLUMNS, tiles)
-    width, height = video.display_width, video.display_height
-    poster_width, poster_height = _within(width, height, POSTER_WIDTH_MAX)
-    tile_width, tile_height = _within(width, height, TILE_SIDE)
-    return StillsPlan(
-        poster_width=poster_width,
-        poster_height=poster_height,
-        poster_seconds=tuple(round(float(seconds) * share, 3) for share in POSTER_SHARES),
-        interval_seconds=float(interval),
-        tiles=tiles,
-        tile_width=tile_width,
-        tile_height=tile_height,
-        columns=columns,
-        rows=min(SHEET_ROWS, -(-tiles // columns)),
-        preroll_seconds=round(video.keyframe_gap_seconds_max + 1.0, 3),
-        keyframes_only=0 < video.keyframe_gap_seconds_max <= float(interval),
-    )
-
-
-def _within(width: int, height: int, long_side_max: int) -> tuple[int, int]:
-    """Even size of a picture whose long side is bounded; never larger than the picture."""
-    short, long = sorted((width, height))
-    bounded = min(long, long_side_max)
-    return even_size(width, height, max(2, _half_up(Fraction(short * bounded, long * 2)) * 2))
-
-
-def _sound_seconds(facts: SourceFacts, tracks: list[AudioFacts]) -> float:
+def _sound_seconds(facts: SourceFacts, tracks: Sequence[AudioFacts]) -> float:
     known = [track.duration_seconds for track in tracks if track.duration_seconds]
     return max(known, default=facts.duration_seconds or 0.0)
 

@@ -1,6 +1,6 @@
 """The storyboard's WebVTT: which part of which sheet shows which seconds."""
 
-from media_workers.media.plan import StillsPlan
+from media_workers.media.stills_plan import StillsPlan
 
 
 def storyboard_vtt(

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from media_workers.media.commands import audio_args, loudness_args
+from media_workers.media.sound import audio_args, loudness_args
 from media_workers.media.loudness import Loudness, parse_loudness
 from media_workers.media.plan import AudioPlan
 from media_workers.media.verify import Finding, check_audio

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from media_workers.media.commands import choose_poster, poster_args, storyboard_args
+from media_workers.media.stills import choose_poster, poster_args, storyboard_args
 from media_workers.media.plan import StillsPlan
 from media_workers.media.storyboard import storyboard_vtt
 from media_workers.procs.runner import ProcResult

@@ -16,6 +16,9 @@ from media_workers.media.loudness import SILENT_LUFS
 # idet needs every line, but not every column; the other detectors need neither.
 DETECT_WIDTH_MAX = 640
 DETECT_LINES_MAX = 270
+# siti costs fifty times what the others do, for each pixel; windows of one title compare as well when small.
+SITI_WIDTH_MAX = 240
+SITI_LINES_MAX = 136
 BLACK_SECONDS_MIN = 0.5
 FROZEN_SECONDS_MIN = 2.0
 AUDIO_TRACKS_MAX = 8
@@ -193,13 +196,14 @@ _PICTURE_DETECTORS = ",".join(
         rf"scale=w=min(iw\,{DETECT_WIDTH_MAX}):h=ih:flags=fast_bilinear",
         "format=yuv420p",
         "idet@fields",
-        "metadata=mode=delete",
         "vfrdet@rate",
         rf"scale=w=iw:h=min(ih\,{DETECT_LINES_MAX}):flags=fast_bilinear",
-        "siti",
-        "metadata@frame=mode=print",
         f"blackdetect@black=d={BLACK_SECONDS_MIN}",
         f"freezedetect@frozen=d={FROZEN_SECONDS_MIN}",
+        "metadata=mode=delete",
+        rf"scale=w=min(iw\,{SITI_WIDTH_MAX}):h=min(ih\,{SITI_LINES_MAX}):flags=fast_bilinear",
+        "siti",
+        "metadata@frame=mode=print",
     )
 )
 _LOUDNESS = "peak=true:framelog=quiet"
@@ -373,9 +377,9 @@ class ScanParser:
         elif text.startswith("Reconfiguring filter graph because video"):
             self._changes += 1
         elif counts := _COUNTS.search(text):
-            index, kind, packets, frames, errors = counts.groups()
-            self._streams[int(index)] = StreamScan(
-                index=int(index), kind=kind, packets=int(packets), frames=int(frames), errors=int(errors)
+            number, kind, packets, frames, errors = counts.groups()
+            self._streams[int(number)] = StreamScan(
+                index=int(number), kind=kind, packets=int(packets), frames=int(frames), errors=int(errors)
             )
 
     def _keep(self, intervals: list[Interval], start: float, end: float) -> None:

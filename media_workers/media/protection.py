@@ -69,12 +69,16 @@ class ProtectionKey(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         scheme: the copy it is used in; the two copies of `dual` never share a key.
         key_id: 32 lower-case hex digits.
         fairplay_uri: what FairPlay players ask for, one per key; None where FairPlay does not apply.
+        iv: the constant vector of `cbcs` as 32 hex digits. FairPlay's licence carries it beside the key, so
+            it must be known; it is no secret, every init segment shows it. None for `cenc`, where each stream
+            must have a random one: two streams of one key and vector would betray each other.
     """
 
     label: Label
     scheme: CopyScheme
     key_id: str
     fairplay_uri: str | None = None
+    iv: str | None = None
 
 
 class ProtectionPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -249,7 +253,8 @@ def _keys_value(keys: Iterable[ProtectionKey], values: Mapping[str, bytes]) -> s
         value = values.get(key.key_id)
         if value is None or len(value) != KEY_BYTES:
             raise ValueError(f"the key {key.key_id} ({key.label}) has no value of {KEY_BYTES} bytes")
-        parts.append(f"label={key.label}:key_id={key.key_id}:key={value.hex()}")
+        vector = f":iv={key.iv}" if key.iv else ""
+        parts.append(f"label={key.label}:key_id={key.key_id}:key={value.hex()}{vector}")
     return ",".join(parts)
 
 

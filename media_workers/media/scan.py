@@ -30,7 +30,8 @@ WINDOWS_MAX = 1200
 IDET_FRAMES_MIN = 10
 IDET_SHARE_MIN = 0.1
 PROGRESSIVE_SHARE_MIN = 0.8
-INTERLACED_SHARE_MIN = 0.6
+# Fine lines that move look like fields at times: what says that it is progressive needs much proof.
+INTERLACED_SHARE_MIN = 0.8
 # Fields have one order: synthetic patterns that look interlaced to the detector have both.
 ONE_PARITY_SHARE_MIN = 0.9
 # Film on NTSC repeats a field in two of five pictures.
@@ -213,7 +214,7 @@ _STREAM = re.compile(r"[va]ist#0:(\d+)/")
 _COUNTS = re.compile(
     r"Input stream #0:(\d+) \((\w+)\): (\d+) packets read .*?; (\d+) frames decoded; (\d+) decode errors"
 )
-_RATE = re.compile(r"VFR:\S+ \((\d+)/(\d+)\)(?: min: (\d+) max: (\d+))?")
+_RATE = re.compile(r"VFR:\S+ \((\d+)/(\d+)\)(?: min: (-?\d+) max: (-?\d+))?")
 _BLACK = re.compile(r"black_start:(\S+) black_end:(\S+)")
 _NUMBER = re.compile(r"(\w+):\s*(\d+)")
 _MEASURE = re.compile(r"\b(I|LRA|Peak):\s+(\S+)")
@@ -297,7 +298,7 @@ class ScanParser:
             ),
             variable_share=round(variable / (variable + steady), 6) if variable + steady else None,
             # One tick either way is the clock's rounding.
-            variable_ratio=round(max(bounds[1] - 1, 1) / (bounds[0] + 1), 3) if bounds else None,
+            variable_ratio=round(max(bounds[1] - 1, 1) / (max(bounds[0], 0) + 1), 3) if bounds else None,
             black=tuple(self._black),
             frozen=tuple(self._frozen),
             loudness=tuple(_loudness(track, said) for track, said in sorted(self._loudness.items())),
@@ -373,7 +374,8 @@ class ScanParser:
             index = int(stream.group(1))
             self._damaged[index] = self._damaged.get(index, 0) + 1
         elif level in {"error", "fatal", "panic"}:
-            self._error_lines += 1
+            # What the scan's own output complains about is not the source's fault.
+            self._error_lines += name != "null"
         elif text.startswith("Reconfiguring filter graph because video"):
             self._changes += 1
         elif counts := _COUNTS.search(text):
@@ -438,7 +440,8 @@ def merged_facts(facts: SourceFacts, scan: ScanFacts) -> SourceFacts:
 def is_telecine(fields: FieldCounts) -> bool:
     """Whether film was spread over fields: two pictures of five repeat one."""
     total = fields.repeated + fields.not_repeated
-    return total >= IDET_FRAMES_MIN and fields.repeated >= TELECINE_SHARE_MIN * total
+    combed = fields.top_first + fields.bottom_first
+    return total >= IDET_FRAMES_MIN and min(fields.repeated, combed) >= TELECINE_SHARE_MIN * total
 
 
 def _is_interlaced(video: VideoFacts, fields: FieldCounts) -> bool:

@@ -12,8 +12,10 @@ from media_workers.media.chunks import Chunk, plan_chunks, preroll_seconds
 from media_workers.media.colour import ColourPlan, plan_colour
 from media_workers.media.estimate import Estimate, estimate_title, predicted_seconds
 from media_workers.media.facts import AudioFacts, SourceFacts, VideoFacts
+from media_workers.media.gate import QualityPlan, quality_plan
 from media_workers.media.groups import Group, plan_groups
 from media_workers.media.ladder import Rendition, ladder
+from media_workers.media.per_title import PerTitle, apply_per_title
 from media_workers.media.profiles import PlanError, Profile
 from media_workers.media.rates import nearest_standard_rate, rate_text
 from media_workers.media.stills_plan import StillsPlan, cover_plan, stills_plan
@@ -62,6 +64,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     `segment_seconds` is `segment_frames` over the frame rate, rounded to microseconds. `timescale` is the
     ticks a second of every encoded picture file. `chunks` cover every frame once and `groups` every rendition
     once: each pair of both is a piece of work. `preview` names the rendition that is published first.
+    `quality` says what is measured afterwards, `per_title` why the ladder is another than the profile's.
     """
 
     profile: str
@@ -80,6 +83,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     audio: tuple[AudioPlan, ...]
     text: tuple[TextPlan, ...] = ()
     stills: StillsPlan | None
+    quality: QualityPlan | None = None
+    per_title: PerTitle | None = None
     estimate: Estimate
 
     @property
@@ -95,6 +100,8 @@ def make_plan(
     *,
     slots: int = 1,
     protected: bool = False,
+    per_title: PerTitle | None = None,
+    black: Sequence[tuple[float, float]] = (),
 ) -> Plan:
     """Plan a title.
 
@@ -104,59 +111,92 @@ def make_plan(
         calibration: speeds and prices for the estimate.
         slots: how many encodes run at once, for the estimate.
         protected: the title will be encrypted, so nothing of it may be shown early in the clear.
+        per_title: what trial encodes have found; None takes the profile's ladder as it is.
+        black: black stretches as (start, end) in seconds of the title, from the scan.
 
     Raises:
         PlanError: the source has nothing this profile encodes.
     """
-    video = facts.video if profile.video else None
-    if video is None and not profile.audio_only_allowed:
-        raise PlanError("profile", f"{profile.name} needs a picture and the source has none", ("audio",))
-    sound = usable_tracks(facts)
-    if video is None and not sound:
-        raise PlanError("source", "has nothing that could be encoded")
+    video, span = _span(facts, profile)
+    rate, frames = span.rate, span.frames
     speeds = calibration or Calibration()
-    rate = output_rate(video, profile) if video else Fraction(25)
-    frames = max(1, _half_up(Fraction(video.duration_seconds) * rate)) if video else 0
-    seconds = frames / rate if video else Fraction(_sound_seconds(facts, sound))
-    zero = video.start_seconds if video else min(track.start_seconds for track in sound)
     gop = max(1, _half_up(profile.gop_seconds * rate))
     segment = gop * profile.segment_gops
     renditions = ladder(video.display_width, video.display_height, rate, profile) if video else ()
+    if per_title is not None:
+        renditions = apply_per_title(renditions, per_title)
+    quality = None
+    if profile.quality_gate:
+        quality = quality_plan(
+            renditions, profile.quality, frames_total=frames, gop_frames=gop, rate=rate, black=black
+        )
     chunks = plan_chunks(frames, gop, rate, chunk_seconds=profile.chunk_seconds)
     preview = None if protected else _preview(renditions)
-    groups = plan_groups(
-        renditions, predicted_seconds(speeds, renditions, chunks[0].frames if chunks else 0), preview=preview
-    )
-    audio = audio_plans(facts, profile, zero=zero, seconds=seconds)
+    usual_frames = chunks[0].frames if chunks else 0
+    groups = plan_groups(renditions, predicted_seconds(speeds, renditions, usual_frames), preview=preview)
+    audio = audio_plans(facts, profile, zero=span.zero_seconds, seconds=span.seconds)
     return Plan(
         profile=profile.name,
         frame_rate=rate_text(rate),
         frames_total=frames,
-        duration_seconds=round(float(seconds), 6),
+        duration_seconds=round(float(span.seconds), 6),
         gop_frames=gop,
         segment_frames=segment,
         segment_seconds=round(float(segment / rate), 6),
         timescale=_timescale(rate),
-        video=_video_plan(facts, video, rate) if video else None,
+        video=_video_plan(facts, video, span) if video else None,
         renditions=renditions,
         chunks=chunks,
         groups=groups,
         preview=preview,
         audio=audio,
-        text=text_plans(facts, profile, zero=zero),
-        stills=_stills(facts, video, seconds),
+        text=text_plans(facts, profile, zero=span.zero_seconds),
+        stills=_stills(facts, video, span.seconds),
+        quality=quality,
+        per_title=per_title,
         estimate=estimate_title(
             video,
             rate=rate,
-            seconds=seconds,
+            seconds=span.seconds,
             chunks=chunks,
             groups=groups,
             renditions=renditions,
             audio_bitrates_bps=[track.bitrate_bps for track in audio],
             calibration=speeds,
             slots=slots,
-            quality=False,
+            quality=quality is not None,
         ),
+    )
+
+
+class _Span(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of the source that becomes the title: its zero on the source's clock, its exact length."""
+
+    rate: Fraction
+    frames: int
+    seconds: Fraction
+    zero_seconds: float
+
+
+def _span(facts: SourceFacts, profile: Profile) -> tuple[VideoFacts | None, _Span]:
+    video = facts.video if profile.video else None
+    if video is None and not profile.audio_only_allowed:
+        raise PlanError("profile", f"{profile.name} needs a picture and the source has none", ("audio",))
+    sound = usable_tracks(facts)
+    if video is None and not sound:
+        raise PlanError("source", "has nothing that could be encoded")
+    length = video.duration_seconds if video else _sound_seconds(facts, sound)
+    start, end = 0.0, length
+    if profile.clip is not None:
+        start, end = profile.clip.start, min(length, profile.clip.end or length)
+        if start >= end:
+            raise PlanError("overrides.clip.start", f"lies behind the source's end at {length:.3f} seconds")
+    zero = (video.start_seconds if video else min(track.start_seconds for track in sound)) + start
+    rate = output_rate(video, profile) if video else Fraction(25)
+    wanted = Fraction(end) - Fraction(start)
+    frames = max(1, _half_up(wanted * rate)) if video else 0
+    return video, _Span(
+        rate=rate, frames=frames, seconds=frames / rate if video else wanted, zero_seconds=zero
     )
 
 
@@ -183,18 +223,18 @@ def output_rate(video: VideoFacts, profile: Profile) -> Fraction:
     return rate * max(1, math.ceil(FRAME_RATE_MIN / rate))
 
 
-def _video_plan(facts: SourceFacts, video: VideoFacts, rate: Fraction) -> VideoPlan:
+def _video_plan(facts: SourceFacts, video: VideoFacts, span: _Span) -> VideoPlan:
     claim = video.claimed_seconds or 0.0
     early = video.ends_corrupt or claim - video.duration_seconds > ENDS_EARLY_SECONDS
     slack_seconds = video.last_frame_seconds + (1.0 if early or video.timestamp_jumps else 0.0)
     return VideoPlan(
         stream_index=video.index,
-        offset_seconds=_offset(video.start_seconds, facts),
+        offset_seconds=_offset(span.zero_seconds, facts),
         deinterlace=video.interlaced,
         alpha=video.alpha,
         colour=plan_colour(video),
         # Two frames: one for rounding, one that some decoders keep for themselves at the end.
-        pad_frames_max=2 + math.ceil(slack_seconds * rate),
+        pad_frames_max=2 + math.ceil(slack_seconds * span.rate),
         preroll_seconds=round(preroll_seconds(video.keyframe_gap_seconds_max), 3),
     )
 

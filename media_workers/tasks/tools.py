@@ -97,13 +97,23 @@ def run_tool_unchecked(
     return result
 
 
-def frame_progress(ctx: TaskContext, *, frames_total: int, message: str) -> Callable[[str], None]:
-    """A line handler that turns FFmpeg's progress into the task's, counted in frames."""
+def frame_progress(
+    ctx: TaskContext, *, frames_total: int, message: str, start: float = 0.0, end: float = 1.0
+) -> Callable[[str], None]:
+    """A line handler that turns FFmpeg's progress, counted in frames, into the task's.
+
+    Args:
+        ctx: takes the progress.
+        frames_total: of the work.
+        message: names it.
+        start: fraction of the task that is done before.
+        end: fraction that is done after.
+    """
 
     def tell(report: Progress) -> None:
         left = max(frames_total - report.frame, 0)
         ctx.progress(
-            report.fraction(frames_total),
+            start + (end - start) * report.fraction(frames_total),
             fps=round(report.fps, 2),
             speed=round(report.speed, 3),
             eta_seconds=round(left / report.fps, 1) if report.fps > 0 else None,

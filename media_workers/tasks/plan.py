@@ -1,14 +1,17 @@
 """media_plan: from facts to everything the encode will be, and the branches that do it."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from media_workers.media.calibration import Calibration
 from media_workers.media.facts import SourceFacts
+from media_workers.media.per_title import PerTitle
 from media_workers.media.plan import Plan, make_plan
 from media_workers.media.profiles import PlanError, Profile
+from media_workers.media.scan import Interval
 from media_workers.sdk import Record, TaskContext, TaskFailed, TaskRejected, WorkflowTask, worker
 from media_workers.storage import KeyRefusedError, MissingKeyError, artefact_key
 from media_workers.tasks.calibration import load_calibration
@@ -23,7 +26,8 @@ class PlanInput(Record, frozen=True, kw_only=True):
     """Input of media_plan: the request's options and what validation found.
 
     `slots` is how many encodes run at once, for the estimate. `drm` is the request's object: of a title that
-    will be protected nothing is shown early.
+    will be protected nothing is shown early. `per_title` is what trial encodes found, `black` the black
+    stretches in seconds that the scan found.
     """
 
     video_id: str
@@ -33,6 +37,8 @@ class PlanInput(Record, frozen=True, kw_only=True):
     profile: str | None = None
     overrides: dict[str, Any] | None = None
     drm: dict[str, Any] | bool | None = None
+    per_title: PerTitle | None = None
+    black: tuple[Interval, ...] | None = None
     slots: int | None = None
 
 
@@ -88,6 +94,8 @@ def plan(job: PlanInput, ctx: TaskContext) -> PlanOutput:
         calibration=load_calibration(ctx),
         slots=job.slots or 1,
         protected=bool(job.drm),
+        per_title=job.per_title,
+        black=[(item.start_seconds, item.end_seconds) for item in job.black or ()],
     )
     plan_key = store_plan(ctx, job.video_id, job.source_sha256, planned)
     early, rest = branches(job, planned, plan_key)
@@ -113,6 +121,8 @@ def plan_title(
     calibration: Calibration | None = None,
     slots: int = 1,
     protected: bool = False,
+    per_title: PerTitle | None = None,
+    black: Sequence[tuple[float, float]] = (),
 ) -> Plan:
     """Plan a title.
 
@@ -120,7 +130,15 @@ def plan_title(
         TaskRejected: `invalid_options`: the profile encodes nothing of this source.
     """
     try:
-        return make_plan(facts, profile, calibration, slots=slots, protected=protected)
+        return make_plan(
+            facts,
+            profile,
+            calibration,
+            slots=slots,
+            protected=protected,
+            per_title=per_title,
+            black=black,
+        )
     except PlanError as error:
         raise TaskRejected("invalid_options", str(error)) from error
 
@@ -142,14 +160,14 @@ def branches(job: PlanInput, planned: Plan, plan_key: str) -> tuple[Work, Work]:
     for group in sorted(planned.groups, key=lambda item: -item.predicted_seconds):
         place = early if planned.preview in group.renditions else rest
         for chunk in planned.chunks:
-            given = EncodeInput(
-                **source, plan_key=plan_key, renditions=group.renditions, chunk=chunk.number
-            )
+            given = EncodeInput(**source, plan_key=plan_key, renditions=group.renditions, chunk=chunk.number)
             place[f"encode_{group.name}_c{chunk.number:0{width}d}"] = ("media_encode", given)
     base = BranchInput(**source, plan_key=plan_key)
     for track in planned.audio:
         place = early if planned.preview and track.default else rest
         place[track.name] = ("media_audio", msgspec.structs.replace(base, track=track.name))
+    for index in range(len(planned.text)):
+        rest[f"text_{index}"] = ("media_text", msgspec.structs.replace(base, text=index))
     if planned.stills is not None:
         rest["stills"] = ("media_stills", base)
     return early, rest

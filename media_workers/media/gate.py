@@ -37,8 +37,9 @@ _CRF_FLOOR = {"h264": 14.0, "hevc": 16.0, "vp9": 18.0, "av1": 18.0}
 # A window that spends this share of the cap has no bits left to ask for.
 CAP_SHARE_SPENT = 0.85
 CAPPED_SHORTFALL_MAX = 15.0
-# Two shifts this near to each other tell nothing: the picture stands still, or is flat.
-TIE_DB = 0.05
+# Shifts this near to each other tell nothing: the picture stands still, is flat, or lags a little because the
+# encoder leaves out what hardly moves. A frame too early or late is many decibels off wherever things move.
+TIE_DB = 0.5
 
 
 class QualityTargets(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

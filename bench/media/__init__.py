@@ -1,0 +1,1 @@
+"""Measures the media pipeline as ratios on one machine: `python -m bench.media`."""

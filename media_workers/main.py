@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
+import httpx
 import msgspec
 import structlog
 import typer
@@ -21,6 +22,8 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from media_workers.drm.custody import Custody
+from media_workers.drm.errors import DrmError
 from media_workers.media.facts import SourceFacts
 from media_workers.media.plan import Plan
 from media_workers.media.verdicts import Verdict
@@ -45,6 +48,7 @@ from media_workers.sdk import (
 )
 from media_workers.settings import WorkerSettings
 from media_workers.storage import LocalStorage, Scratch
+from media_workers.tasks.keys_commands import REQUEST_SECONDS, keys_app
 from media_workers.tasks.plan import plan_title
 from media_workers.tasks.probing import inspect_source
 from media_workers.tasks.registry import CLASS_OF, WORKERS, ResourceClass, task_types
@@ -112,7 +116,9 @@ def run(  # noqa: PLR0917 - the parameters are the command line's options
                     client=client,
                     workers=WORKERS,
                     pools=_pools(served, settings),
-                    resources=Resources(storage=storage, scratch=scratch, binaries=tools),
+                    resources=Resources(
+                        storage=storage, scratch=scratch, binaries=tools, keys=_custody(settings)
+                    ),
                     worker_id=worker_id,
                     domain=settings.domain,
                     timings=HostTimings(long_poll_ms=settings.long_poll_ms),
@@ -202,6 +208,24 @@ def list_types(
     for name, kind in CLASS_OF.items():
         table.add_row(name, kind)
     Console().print(table)
+
+
+def _custody(settings: WorkerSettings) -> Custody:
+    try:
+        return Custody(settings.custody)
+    except DrmError as error:
+        _fail(str(error), EXIT_USAGE)
+
+
+def _ask_server(path: str) -> httpx.Response:
+    settings = _settings({})
+    key = settings.worker_api_key
+    headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
+    base = settings.server.rstrip("/").removesuffix("/api")
+    return httpx.post(f"{base}{path}", json={}, headers=headers, timeout=REQUEST_SECONDS)
+
+
+app.add_typer(keys_app(lambda: _custody(_settings({})), _ask_server), name="keys")
 
 
 def _serve(host: WorkerHost) -> int:

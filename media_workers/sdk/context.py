@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from media_workers.drm.custody import Custody
 from media_workers.procs.binaries import Binaries
 from media_workers.sdk.errors import TaskCancelled, TaskFailed
 from media_workers.sdk.models import Progress, Task, Workflow
@@ -25,11 +26,12 @@ class CancelReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What all runs of a worker process share."""
+    """What all runs of a worker process share; `keys` is None where nothing is ever protected."""
 
     storage: Storage
     scratch: Scratch
     binaries: Binaries
+    keys: Custody | None = None
 
     @property
     def artefacts(self) -> Artefacts:

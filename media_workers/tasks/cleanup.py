@@ -2,6 +2,7 @@
 
 from media_workers.sdk import Record, TaskContext, TaskRejected, worker
 from media_workers.storage import KeyRefusedError, checked_key
+from media_workers.tasks.keys import drop_keys
 
 
 class CleanupInput(Record, frozen=True, kw_only=True):
@@ -14,6 +15,7 @@ class CleanupInput(Record, frozen=True, kw_only=True):
     drop_artefacts: bool | None = None
     drop_source: bool | None = None
     drop_version: str | None = None
+    drop_keys: bool | None = None
     reason: str | None = None
     failed_workflow_id: str | None = None
 
@@ -43,4 +45,6 @@ def cleanup(job: CleanupInput, ctx: TaskContext) -> CleanupOutput:
         raise TaskRejected("invalid_input", f"input field videoId: {error}") from error
     for prefix in wanted:
         ctx.resources.storage.delete(prefix)
+    if job.video_id and job.drop_keys:
+        drop_keys(ctx, job.video_id)
     return CleanupOutput(removed=tuple(wanted), reason=job.reason)

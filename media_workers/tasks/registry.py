@@ -7,6 +7,7 @@ from media_workers.tasks.audio import audio
 from media_workers.tasks.classic import encode_720p, encode_1080p, encode_video, package_hls, validate_input
 from media_workers.tasks.cleanup import cleanup
 from media_workers.tasks.encode import encode
+from media_workers.tasks.keys import keys
 from media_workers.tasks.package import package
 from media_workers.tasks.plan import plan
 from media_workers.tasks.publish import publish
@@ -24,6 +25,7 @@ _SERVED: tuple[tuple[AnyWorker, ResourceClass], ...] = (
     (audio, "cpu-small"),
     (stills, "cpu-small"),
     (verify, "cpu-small"),
+    (keys, "io"),
     (package, "package"),
     (publish, "io"),
     (cleanup, "io"),

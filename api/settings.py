@@ -122,11 +122,23 @@ WORKER_SETTINGS: dict[str, str] = {
     "ffmpeg": "FFmpeg to use instead of the one installed with Showrunner.",
     "ffprobe": "ffprobe to use instead of the one installed with Showrunner.",
     "packager": "Shaka Packager to use instead of the one installed with Showrunner.",
+    "keys": "Folder of the wrapped content keys, never in the media folder; DATA/keys when not set.",
+    "master_key_file": "File with the master key that wraps them, mode 0600; KEYS/master.key when not set.",
+    "key_source": "Where keys come from when a request does not say: internal, raw, speke or widevine.",
+    "fairplay_authority": "Host or tenant in skd://AUTHORITY/KEY_ID; showrunner when not set.",
+    "raw_keys_file": "JSON file of mode 0600 with keys by video and label, for the key source raw.",
+    "speke_url": "URL of a SPEKE 2 key server (https), for the key source speke.",
+    "speke_token": "Bearer token for the SPEKE server.",
+    "speke_timeout_seconds": "How long the SPEKE server may take for an answer; 20 when not set.",
+    "widevine_url": "URL of a Widevine key server, for the key source widevine.",
+    "widevine_signer": "Name that the Widevine provider gave to this signer.",
+    "widevine_signing_key_file": "File of mode 0600 that signs requests to the Widevine server.",
+    "widevine_policy": "Policy that the Widevine server shall apply.",
     "long_poll_ms": "How long a worker's poll waits for a task, in milliseconds; 5000 when not set.",
 }
 """Name -> description of what only worker processes read."""
 
-_SECRETS = frozenset({"worker_api_key"})
+_SECRETS = frozenset({"worker_api_key", "speke_token"})
 
 
 class Setting(Struct, kw_only=True, frozen=True):

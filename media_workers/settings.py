@@ -61,7 +61,7 @@ class WorkerSettings(BaseSettings):
     )
     keys: Path | None = Field(
         default=None,
-        description="folder of the wrapped content keys, shared by workers and server, never inside the media "
+        description="folder of the wrapped content keys, shared by workers and server, never in the media "
         "folder; DATA/keys, or beside MEDIA, when not set",
     )
     master_key_file: Path | None = Field(

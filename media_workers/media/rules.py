@@ -8,7 +8,8 @@ import msgspec
 from media_workers.media.colour import plan_colour
 from media_workers.media.downmix import KNOWN_LAYOUTS
 from media_workers.media.facts import AudioFacts, SourceFacts, VideoFacts
-from media_workers.media.plan import AUDIO_TRACKS_MAX, FRAME_RATE_MIN
+from media_workers.media.audio_plan import AUDIO_TRACKS_MAX
+from media_workers.media.plan import FRAME_RATE_MIN
 from media_workers.media.rates import parse_rate
 
 Severity = Literal["info", "normalise", "warn", "reject"]

@@ -8,18 +8,20 @@ from typing import Any
 
 import msgspec
 
+from media_workers.media.chunks import Chunk
 from media_workers.media.facts import SourceFacts
 from media_workers.media.plan import Plan, Rendition
 from media_workers.media.verdicts import Verdict
 from media_workers.sdk import Record, Task, TaskContext, TaskRejected, TaskStatus, worker
 from media_workers.tasks.audio import encode_track
-from media_workers.tasks.encode import encode_rendition
+from media_workers.tasks.encode import encode_chunk
 from media_workers.tasks.package import PackageInput, package
-from media_workers.tasks.plan import BranchInput, plan_title
+from media_workers.tasks.plan import BranchInput, EncodeInput, plan_title
 from media_workers.tasks.publish import PublishInput, PublishOutput, publish
 from media_workers.tasks.records import AudioFile, EncodedVideo, FileRef, VideoFile
 from media_workers.tasks.source import Source, SourceInput, find_source
 from media_workers.tasks.stills import stills
+from media_workers.tasks.stitch import stitch_rendition
 from media_workers.tasks.validate import ValidateOutput, profile_for, validate_source
 
 _RUNG_DIGITS_MAX = 4
@@ -157,8 +159,21 @@ def _encode(ctx: TaskContext, source: Source, wanted: str | None) -> ClassicEnco
     if not plan.renditions:
         raise TaskRejected("no_video", "the source has no picture to encode")
     rendition = plan.renditions[0]
-    single = msgspec.structs.replace(plan, renditions=(rendition,))
-    made = encode_rendition(ctx, _branch(found, single), rendition)
+    whole = Chunk(number=0, first_frame=0, frames=plan.frames_total)
+    single = msgspec.structs.replace(
+        plan, renditions=(rendition,), chunks=(whole,), groups=(), preview=None, quality=None
+    )
+    branch = _branch(found, single)
+    work = EncodeInput(
+        video_id=branch.video_id,
+        source_key=branch.source_key,
+        source_sha256=branch.source_sha256,
+        renditions=(rendition.name,),
+        chunk=whole.number,
+    )
+    made = stitch_rendition(
+        ctx, branch, single, rendition, encode_chunk(ctx, work, single, (rendition,), whole)
+    )
     note = None
     if overrides is not None and rendition.name != wanted:
         note = f"the source is smaller than {wanted} and is never enlarged: encoded as {rendition.name}"

@@ -10,10 +10,11 @@ from media_workers.tasks.encode import encode
 from media_workers.tasks.keys import keys
 from media_workers.tasks.package import package
 from media_workers.tasks.plan import plan
+from media_workers.tasks.preview import preview
 from media_workers.tasks.publish import publish
 from media_workers.tasks.stills import stills
+from media_workers.tasks.stitch import stitch
 from media_workers.tasks.validate import validate
-from media_workers.tasks.verify import verify
 
 ResourceClass = Literal["io", "cpu-small", "cpu-large", "package"]
 RESOURCE_CLASSES: tuple[ResourceClass, ...] = get_args(ResourceClass)
@@ -24,7 +25,8 @@ _SERVED: tuple[tuple[AnyWorker, ResourceClass], ...] = (
     (encode, "cpu-large"),
     (audio, "cpu-small"),
     (stills, "cpu-small"),
-    (verify, "cpu-small"),
+    (preview, "package"),
+    (stitch, "cpu-small"),
     (keys, "io"),
     (package, "package"),
     (publish, "io"),

@@ -9,6 +9,7 @@ import re
 
 import msgspec
 
+from media_workers.media.audio_plan import AUDIO_TRACKS_MAX
 from media_workers.media.facts import SourceFacts, VideoFacts
 from media_workers.media.guards import GUARDS, PROGRESS, QUIET
 from media_workers.media.loudness import SILENT_LUFS
@@ -21,7 +22,6 @@ SITI_WIDTH_MAX = 240
 SITI_LINES_MAX = 136
 BLACK_SECONDS_MIN = 0.5
 FROZEN_SECONDS_MIN = 2.0
-AUDIO_TRACKS_MAX = 8
 INTERVALS_MAX = 1000
 # More windows than this are merged two by two, which doubles their length.
 WINDOWS_MAX = 1200

@@ -3,15 +3,11 @@
 import re
 from collections.abc import Iterable
 
+from media_workers.media.catalogue import Severity, Verdict, verdict
 from media_workers.media.facts import SourceFacts
-from media_workers.media.rules import (
-    AUDIO_RULES,
-    FILE_RULES,
-    VIDEO_RULES,
-    Limits,
-    Severity,
-    Verdict,
-)
+from media_workers.media.rules import AUDIO_RULES, FILE_RULES, VIDEO_RULES, Limits
+from media_workers.media.scan import ScanFacts
+from media_workers.media.scan_rules import judge_scan
 
 __all__ = ["Limits", "Severity", "Verdict", "judge", "judge_head", "judge_unopened", "rejection"]
 
@@ -41,25 +37,6 @@ _NOT_MEDIA = {
     b"GIF8": "a picture",
 }
 
-_EMPTY = Verdict(
-    code="empty_file",
-    severity="reject",
-    message="The file is empty.",
-    remedy="Choose the file again and upload it.",
-)
-_FORBIDDEN = Verdict(
-    code="forbidden_container",
-    severity="reject",
-    message="The file is a playlist that points at other media and holds none itself.",
-    remedy="Upload the video file that it points at.",
-)
-_NO_INDEX = Verdict(
-    code="truncated_no_index",
-    severity="reject",
-    message="The file is cut off: the index at its end is missing.",
-    remedy="Upload the whole file again.",
-)
-
 
 def judge_head(size_bytes: int, head: bytes) -> Verdict | None:
     """Judge a file by its size and first bytes, before any tool opens it; None when nothing is against it.
@@ -69,12 +46,12 @@ def judge_head(size_bytes: int, head: bytes) -> Verdict | None:
         head: its first `HEAD_BYTES` bytes.
     """
     if size_bytes == 0:
-        return _EMPTY
+        return verdict("empty_file")
     text = head[:HEAD_BYTES].removeprefix(_BYTE_ORDER_MARK).lstrip()
     if _REFERENCING.match(text):
-        return _FORBIDDEN
+        return verdict("forbidden_container")
     kind = next((kind for magic, kind in _NOT_MEDIA.items() if head.startswith(magic)), None)
-    return _not_media(f"it is {kind}") if kind else None
+    return verdict("not_media", reason=f"it is {kind}") if kind else None
 
 
 def judge_unopened(size_bytes: int, head: bytes, stderr: str) -> Verdict:
@@ -90,23 +67,28 @@ def judge_unopened(size_bytes: int, head: bytes, stderr: str) -> Verdict:
         return judged
     refused = re.search(r"\[([\w,]+) @ [^\]]*\] Format not on whitelist", stderr)
     if refused and refused.group(1) in _REFERENCING_DEMUXERS:
-        return _FORBIDDEN
+        return verdict("forbidden_container")
     if "Not detecting m3u8/hls" in stderr:
-        return _FORBIDDEN
+        return verdict("forbidden_container")
     if "moov atom not found" in stderr:
-        return _NO_INDEX
-    return _not_media("no video container was recognised in it")
+        return verdict("truncated_no_index")
+    return verdict("not_media", reason="no video container was recognised in it")
 
 
 def judge(
-    facts: SourceFacts, limits: Limits | None = None, *, audio_only_allowed: bool = False
+    facts: SourceFacts,
+    limits: Limits | None = None,
+    *,
+    audio_only_allowed: bool = False,
+    scan: ScanFacts | None = None,
 ) -> tuple[Verdict, ...]:
-    """Apply every rule that needs no full decode, worst first; a rejected source keeps its other findings.
+    """Apply every rule, worst first; a rejected source keeps its other findings.
 
     Args:
         facts: of the source; without a packet scan the rules about timing stay silent.
         limits: what is accepted; None for the defaults.
         audio_only_allowed: the profile's word on sources without a picture.
+        scan: what the decode scan saw; without it the rules about content stay silent.
     """
     limits = limits or Limits()
     found = [rule(facts, limits) for rule in FILE_RULES]
@@ -115,29 +97,15 @@ def judge(
     elif facts.audio:
         found.append(_sound_alone(allowed=audio_only_allowed))
     found += [rule(track, facts) for track in facts.audio for rule in AUDIO_RULES]
-    return tuple(sorted((one for one in found if one), key=lambda verdict: _WORST_FIRST[verdict.severity]))
+    if scan is not None:
+        found += judge_scan(facts, scan)
+    return tuple(sorted((one for one in found if one), key=lambda one: _WORST_FIRST[one.severity]))
 
 
 def rejection(verdicts: Iterable[Verdict]) -> Verdict | None:
     """The first reject, which is the reason a video fails with; None when the source is accepted."""
-    return next((verdict for verdict in verdicts if verdict.severity == "reject"), None)
+    return next((one for one in verdicts if one.severity == "reject"), None)
 
 
 def _sound_alone(*, allowed: bool) -> Verdict:
-    if allowed:
-        return Verdict(code="audio_only", severity="info", message="The file has sound and no picture.")
-    return Verdict(
-        code="no_video",
-        severity="reject",
-        message="The file has sound and no picture.",
-        remedy='Use the profile "audio" for sound alone.',
-    )
-
-
-def _not_media(reason: str) -> Verdict:
-    return Verdict(
-        code="not_media",
-        severity="reject",
-        message=f"The file is not a video: {reason}.",
-        remedy="Upload a video file such as MP4, MOV, MKV, WebM, MPEG or AVI.",
-    )
+    return verdict("audio_only") if allowed else verdict("no_video", what="sound and no picture")

@@ -10,8 +10,8 @@ import msgspec
 SILENT_LUFS = -70.0
 TRUE_PEAK_DBTP = -1.5
 RANGE_LU = 11
-# The filter's own bound.
-RANGE_LU_MAX = 50
+# The filter's own bounds: a range of nothing, as a short or steady track has, it takes for a missing value.
+RANGE_LU_MIN, RANGE_LU_MAX = 0.1, 50
 # More gain than this raises the noise of a room, not a voice.
 GAIN_DB_MAX = 20.0
 # How far a finished track may be from its target.
@@ -52,9 +52,9 @@ def reachable_lufs(target_lufs: float, measured: Loudness) -> float:
     return round(min(target_lufs, measured.input_i + GAIN_DB_MAX), 2)
 
 
-def measuring_options() -> dict[str, Any]:
-    """Options of the loudnorm filter for the measuring pass; what it measures depends on no target."""
-    return {"print_format": "json"}
+def measuring_options(target_lufs: float) -> dict[str, Any]:
+    """Options of the loudnorm filter for the measuring pass; the target decides the printed offset alone."""
+    return {"I": target_lufs, "TP": TRUE_PEAK_DBTP, "LRA": RANGE_LU, "print_format": "json"}
 
 
 def loudnorm_options(target_lufs: float, measured: Loudness) -> dict[str, Any]:
@@ -69,9 +69,8 @@ def loudnorm_options(target_lufs: float, measured: Loudness) -> dict[str, Any]:
         "LRA": round(min(max(measured.input_lra, RANGE_LU), RANGE_LU_MAX), 2),
         "measured_I": measured.input_i,
         "measured_TP": measured.input_tp,
-        "measured_LRA": measured.input_lra,
+        "measured_LRA": max(measured.input_lra, RANGE_LU_MIN),
         "measured_thresh": measured.input_thresh,
-        # The offset is zero where the gain is one for the whole track.
         "offset": measured.target_offset,
         "linear": "true",
     }

@@ -24,17 +24,23 @@ _ENCODERS: dict[str, dict[str, Any]] = {
 def loudness_args(ffmpeg_path: str, track: AudioPlan, *, source: str) -> list[str]:
     """Measure a track's loudness; the result is the JSON at the end of stderr (`parse_loudness`).
 
-    The list depends on the track's channels alone, not on codec or target: one measurement serves all
-    codecs of one layout.
+    The list depends on the track's channels and target, not on its codec: one measurement serves all codecs.
+
+    Raises:
+        ValueError: the track has no loudness target.
     """
-    sound = _sound(source, track).filter("loudnorm", **measuring_options())
+    sound = _sound(source, track).filter("loudnorm", **measuring_options(_target(track)))
     stream = ffmpeg.output(sound, "-", format="null")
     return compiled(ffmpeg_path, stream, "info", *PROGRESS)
 
 
-def output_loudness_args(ffmpeg_path: str, media: str) -> list[str]:
-    """Measure a finished track of ours likewise."""
-    sound = ffmpeg.input(media, **GUARDS)["a:0"].filter("loudnorm", **measuring_options())
+def output_loudness_args(ffmpeg_path: str, track: AudioPlan, *, media: str) -> list[str]:
+    """Measure the finished track likewise: what listeners get is what is told.
+
+    Raises:
+        ValueError: the track has no loudness target.
+    """
+    sound = ffmpeg.input(media, **GUARDS)["a:0"].filter("loudnorm", **measuring_options(_target(track)))
     return compiled(ffmpeg_path, ffmpeg.output(sound, "-", format="null"), "info", *PROGRESS)
 
 
@@ -79,6 +85,12 @@ def audio_args(
         },
     )
     return compiled(ffmpeg_path, stream, "warning", *PROGRESS)
+
+
+def _target(track: AudioPlan) -> float:
+    if track.loudness_lufs is None:
+        raise ValueError(f"{track.name}: has no loudness target, so there is nothing to measure for")
+    return track.loudness_lufs
 
 
 def _sound(source: str, track: AudioPlan) -> Any:

@@ -8,12 +8,10 @@ import msgspec
 
 from media_workers.media.chunks import Chunk
 from media_workers.media.packets import PacketScan
-from media_workers.media.plan import AudioPlan, Plan, Rendition
+from media_workers.media.plan import Plan, Rendition
 from media_workers.media.rates import parse_rate
 
 AAC_FRAME_SAMPLES = 1024
-# An encoder fills its first frame and its last: two frames more than asked are no error.
-AAC_FRAMES_MORE_MAX = 2
 KEYFRAMES_SHOWN_MAX = 5
 
 
@@ -51,7 +49,7 @@ def check_rendition(
     Returns:
         nothing when the file is as planned.
     """
-    stream = _only_stream(probe, "video")
+    stream = only_stream(probe, "video")
     if stream is None:
         return (error("streams", rendition.name, "expected one video stream and nothing else"),)
     return (
@@ -62,56 +60,10 @@ def check_rendition(
     )
 
 
-def check_audio(track: AudioPlan, probe: Mapping[str, Any], packets: PacketScan) -> tuple[Finding, ...]:
-    """Check an encoded track: codec, channels, sample rate, no gap, length within an AAC frame.
-
-    Args:
-        track: from the plan.
-        probe: what `probe_args` printed for the file.
-        packets: scan of what `packets_args` printed for it.
-    """
-    stream = _only_stream(probe, "audio")
-    if stream is None:
-        return (error("streams", track.name, "expected one audio stream and nothing else"),)
-    wanted = {
-        "codec_name": track.codec,
-        "channels": track.channels,
-        "sample_rate": str(track.sample_rate),
-    }
-    findings = [
-        error("format", track.name, f"{field} is {stream.get(field)}, planned is {value}")
-        for field, value in wanted.items()
-        if stream.get(field) != value
-    ]
-    return (*findings, *_track_length(track, stream, packets))
-
-
 def header_hash(probe: Mapping[str, Any]) -> str:
     """Hash of the stream's headers; what may be joined has the same. "" for a stream that has none."""
     streams = probe.get("streams", [])
     return str(streams[0].get("extradata_hash", "")) if streams else ""
-
-
-def _track_length(track: AudioPlan, stream: Mapping[str, Any], packets: PacketScan) -> Iterator[Finding]:
-    """Samples, and the time they take: an encoder told to wait leaves gaps that no count of samples shows."""
-    if not track.samples_total:
-        return
-    name, index = track.name, stream["index"]
-    samples = packets.count(index) * AAC_FRAME_SAMPLES
-    if not 0 <= samples - track.samples_total <= (AAC_FRAMES_MORE_MAX + 1) * AAC_FRAME_SAMPLES:
-        yield error("duration", name, f"{samples} samples, planned are {track.samples_total}")
-        return
-    timing = packets.timing(index, parse_rate(stream.get("time_base")) or Fraction(1))
-    if timing is None:
-        return
-    # What the edit list cuts away, the priming above all, is not counted by the scan.
-    seconds, planned = timing.end_seconds - timing.start_seconds, track.samples_total / track.sample_rate
-    if abs(seconds - planned) > AAC_FRAME_SAMPLES / track.sample_rate:
-        yield error("duration", name, f"{seconds:.6f} seconds, planned are {planned:.6f}")
-    if timing.frame_seconds_max > 1.5 * AAC_FRAME_SAMPLES / track.sample_rate:
-        yield error(
-            "gap", name, f"there is a gap of {timing.frame_seconds_max:.6f} seconds between two frames"
-        )
 
 
 def _rendition_picture(plan: Plan, rendition: Rendition, stream: Mapping[str, Any]) -> Iterator[Finding]:
@@ -170,6 +122,7 @@ def _rendition_frames(
         yield error("start", name, f"starts at {timing.start_seconds:.6f} seconds, planned is 0")
 
 
-def _only_stream(probe: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
+def only_stream(probe: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
+    """The one stream of a file of ours, None when there are others or it is of another kind."""
     streams = probe.get("streams", [])
     return streams[0] if len(streams) == 1 and streams[0].get("codec_type") == kind else None

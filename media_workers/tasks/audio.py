@@ -2,25 +2,20 @@
 
 from pathlib import Path
 
-from media_workers.media.sound import audio_args, loudness_args
-from media_workers.media.loudness import Loudness, parse_loudness
-from media_workers.media.plan import AudioPlan
-from media_workers.media.verify import Finding, check_audio
-from media_workers.sdk import Record, TaskContext, TaskFailed, TaskRejected, worker
+from media_workers.media.audio_check import check_audio, check_loudness
+from media_workers.media.audio_plan import AudioPlan
+from media_workers.media.loudness import Loudness, reachable_lufs
+from media_workers.media.sound import audio_args
+from media_workers.media.verify import Finding
+from media_workers.sdk import Record, TaskContext, TaskRejected, worker
 from media_workers.storage import Artefact, artefact_key, facts_of
 from media_workers.tasks.encode import bitrate_bps, provenance, refuse_broken
+from media_workers.tasks.loudness import heard_loudness, source_loudness
 from media_workers.tasks.plan import BranchInput, plan_of
 from media_workers.tasks.probing import measure
-from media_workers.tasks.records import EncodedAudio, FileRef, file_ref
+from media_workers.tasks.records import EncodedAudio, FileRef, Provenance, file_ref
 from media_workers.tasks.source import source_path
-from media_workers.tasks.tools import (
-    MEASURE_LIMITS,
-    MIB,
-    encode_limits,
-    run_tool,
-    time_progress,
-    tool_versions,
-)
+from media_workers.tasks.tools import MIB, encode_limits, run_tool, time_progress, tool_versions
 
 AUDIO_NAME = "audio.mp4"
 SCRATCH_BYTES_MIN = 32 * MIB
@@ -59,7 +54,7 @@ def encode_track(ctx: TaskContext, job: BranchInput, track: AudioPlan) -> AudioO
     room = SCRATCH_BYTES_MIN + int(2 * track.bitrate_bps * seconds / 8)
     with ctx.scratch(room) as folder:
         target = folder / AUDIO_NAME
-        measured = _loudness(ctx, track, source)
+        measured = _measured(ctx, job, track, source)
         command = audio_args(
             ctx.resources.binaries.ffmpeg, track, source=str(source), target=str(target), measured=measured
         )
@@ -73,22 +68,9 @@ def encode_track(ctx: TaskContext, job: BranchInput, track: AudioPlan) -> AudioO
             ),
         )
         refuse_broken(track_findings(ctx, track, target), code="encode_mismatch")
-        facts = EncodedAudio(
-            track=track.name,
-            codec=track.codec,
-            language=track.language,
-            channels=track.channels,
-            duration_seconds=round(seconds, 6),
-            average_bitrate=bitrate_bps(target, seconds),
-            loudness_lufs=track.loudness_lufs if measured is not None else None,
-            provenance=provenance(
-                ctx,
-                _without_paths(command, source, target, ctx.resources.binaries.ffmpeg),
-                "ffmpeg",
-                result,
-                inputs=(job.source_sha256,),
-            ),
-        )
+        shown = audio_args("ffmpeg", track, source="SOURCE", target="TARGET", measured=measured)
+        made = provenance(ctx, shown, "ffmpeg", result, inputs=(job.source_sha256,))
+        facts = _facts(ctx, track, target, measured, made)
         ctx.check_cancelled()
         artefact, reused = ctx.resources.artefacts.commit(
             job.video_id, key, folder, kind="audio", facts=facts
@@ -102,28 +84,48 @@ def track_findings(ctx: TaskContext, track: AudioPlan, path: Path) -> tuple[Find
     return check_audio(track, probe, packets)
 
 
-def _loudness(ctx: TaskContext, track: AudioPlan, source: Path) -> Loudness | None:
+def _measured(ctx: TaskContext, job: BranchInput, track: AudioPlan, source: Path) -> Loudness | None:
     if track.loudness_lufs is None:
         return None
     ctx.progress(0.0, message=f"measuring the loudness of {track.name}")
-    result = run_tool(
-        ctx,
-        loudness_args(ctx.resources.binaries.ffmpeg, track, source=str(source)),
-        what=f"measuring the loudness of {track.name}",
-        limits=MEASURE_LIMITS,
-    )
+    measured = source_loudness(ctx, job, track, source)
     ctx.progress(MEASURE_FRACTION, message=f"measured the loudness of {track.name}")
-    try:
-        return parse_loudness(result.stderr_tail)
-    except ValueError as error:
-        raise TaskFailed(
-            "tool_failed", f"the loudness of {track.name} could not be measured: {error}"
-        ) from error
+    return measured
 
 
-def _without_paths(command: list[str], source: Path, target: Path, tool: str) -> list[str]:
-    names = {str(source): "SOURCE", str(target): "TARGET", tool: "ffmpeg"}
-    return [names.get(part, part) for part in command]
+def _facts(
+    ctx: TaskContext, track: AudioPlan, target: Path, measured: Loudness | None, made: Provenance
+) -> EncodedAudio:
+    seconds = track.samples_total / track.sample_rate
+    warnings: list[str] = [track.mapping] if track.mapping == "first_pair" else []
+    wanted = heard = None
+    if measured is not None and track.loudness_lufs is not None:
+        wanted = reachable_lufs(track.loudness_lufs, measured)
+        found = heard_loudness(ctx, track, target)
+        heard = found.input_i if found is not None else None
+        for finding in check_loudness(track, wanted, heard) if heard is not None else ():
+            ctx.note(f"{finding.subject}: {finding.message}")
+            warnings.append(finding.rule)
+    elif track.loudness_lufs is not None:
+        ctx.note(f"{track.name}: the track is silent, its loudness is left alone")
+        warnings.append("silent_audio")
+    return EncodedAudio(
+        track=track.name,
+        codec=track.codec,
+        language=track.language,
+        channels=track.channels,
+        duration_seconds=round(seconds, 6),
+        average_bitrate=bitrate_bps(target, seconds),
+        loudness_lufs=heard,
+        loudness_target_lufs=wanted,
+        warnings=tuple(warnings),
+        layout=track.layout,
+        label=track.label,
+        default=track.default,
+        role=track.role,
+        group=track.group,
+        provenance=made,
+    )
 
 
 def _output(artefact: Artefact, *, reused: bool) -> AudioOutput:

@@ -164,10 +164,12 @@ def branches(job: PlanInput, planned: Plan, plan_key: str) -> tuple[Work, Work]:
             place[f"encode_{group.name}_c{chunk.number:0{width}d}"] = ("media_encode", given)
     base = BranchInput(**source, plan_key=plan_key)
     for track in planned.audio:
-        place = early if planned.preview and track.default else rest
+        place = early if planned.preview and track.default and track.group == "aac" else rest
         place[track.name] = ("media_audio", msgspec.structs.replace(base, track=track.name))
     for index in range(len(planned.text)):
         rest[f"text_{index}"] = ("media_text", msgspec.structs.replace(base, text=index))
+    for text in planned.text:
+        rest[text.name] = ("media_text", msgspec.structs.replace(base, text=text.index))
     if planned.stills is not None:
         rest["stills"] = ("media_stills", base)
     return early, rest

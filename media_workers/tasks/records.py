@@ -105,9 +105,12 @@ class EncodedVideo(Record, frozen=True, kw_only=True):
 
 
 class EncodedAudio(Record, frozen=True, kw_only=True):
-    """One finished sound track; loudness is None when it was left alone.
+    """One finished sound track; both loudnesses are None when it was left alone.
 
     Attributes:
+        loudness_lufs: measured of the finished file.
+        loudness_target_lufs: the profile's, or what a very quiet track could reach.
+        warnings: codes, such as `silent_audio`, `first_pair`, `loudness`.
         group: tracks of one codec form a group that players choose from (`aac`, `opus`, `ac3`, `eac3`).
         role: `main`, `commentary`, `description`, ...
     """
@@ -119,6 +122,8 @@ class EncodedAudio(Record, frozen=True, kw_only=True):
     duration_seconds: float
     average_bitrate: int
     loudness_lufs: float | None
+    loudness_target_lufs: float | None = None
+    warnings: tuple[str, ...] = ()
     layout: str = "stereo"
     label: str = ""
     default: bool = False
@@ -143,10 +148,14 @@ class EncodedText(Record, frozen=True, kw_only=True):
 
 
 class Stills(Record, frozen=True, kw_only=True):
-    """Names of the poster, the storyboard and its sheets inside their artefact; how the sheets were made."""
+    """Names of the posters, the storyboard and its sheets inside their artefact; how they were made.
+
+    A title that is sound alone has the poster of its cover art and no storyboard.
+    """
 
     poster: str
-    storyboard: str
+    poster_small: str | None = None
+    storyboard: str | None
     sheets: tuple[str, ...]
     provenance: Provenance
 

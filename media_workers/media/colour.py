@@ -1,8 +1,11 @@
 """Colour: what a source is taken to be, and what every output is made and tagged as."""
 
+from typing import Literal
+
 import msgspec
 
 from media_workers.media.facts import Colour, VideoFacts
+from media_workers.media.hdr import Mastering
 
 # From this height on, a picture without tags is taken for high definition.
 HD_LINES_MIN = 720
@@ -13,6 +16,7 @@ _BY_MATRIX = {"bt709": _BT709, "smpte170m": _NTSC, "bt470bg": _PAL}
 _PAL_LINES = frozenset({576, 288})
 _KEPT_PRIMARIES = frozenset({"bt709", "smpte170m", "bt470bg"})
 _KEPT_TRANSFERS = frozenset({"bt709", "smpte170m", "iec61966-2-1", "bt470bg", "gamma28"})
+_RANGES: dict[str, Literal["pq", "hlg"]] = {"smpte2084": "pq", "arib-std-b67": "hlg"}
 _HDR_TRANSFERS = {"hdr10": "smpte2084", "hlg": "arib-std-b67", "dolby_vision": "smpte2084"}
 
 
@@ -20,7 +24,8 @@ class ColourPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """From `source` to `output`. `assumed` when the source said nothing (or not all) about itself.
 
     `tone_map` is set for a high dynamic range that must become standard, `convert` when primaries or matrix
-    are none that players of SDR agree on, `from_rgb` when there was no luma to begin with.
+    are none that players of SDR agree on, `from_rgb` when there was no luma to begin with. `output` is for
+    the standard range; `delivered` gives any. `mastering` is what a PQ source says of its display.
     """
 
     source: Colour
@@ -29,6 +34,8 @@ class ColourPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     tone_map: bool = False
     convert: bool = False
     from_rgb: bool = False
+    dynamic_range: Literal["sdr", "pq", "hlg"] = "sdr"
+    mastering: Mastering | None = None
 
 
 def plan_colour(video: VideoFacts) -> ColourPlan:
@@ -44,7 +51,14 @@ def plan_colour(video: VideoFacts) -> ColourPlan:
             matrix=_known(tags.matrix, "bt2020nc"),
             range=_known(tags.range, "tv"),
         )
-        return ColourPlan(source=source, output=_BT709, assumed=source != tags, tone_map=True)
+        return ColourPlan(
+            source=source,
+            output=_BT709,
+            assumed=source != tags,
+            tone_map=True,
+            dynamic_range=_RANGES[source.transfer],
+            mastering=video.mastering,
+        )
     default = _BY_MATRIX.get(tags.matrix) or _untagged(video)
     source = Colour(
         primaries=_known(tags.primaries, default.primaries),
@@ -60,6 +74,14 @@ def plan_colour(video: VideoFacts) -> ColourPlan:
     )
     output = _BT709 if convert else msgspec.structs.replace(source, range="tv")
     return ColourPlan(source=source, output=output, assumed=assumed, convert=convert)
+
+
+def delivered(colour: ColourPlan, kept: Literal["sdr", "pq", "hlg"]) -> Colour:
+    """What a rendition of this dynamic range is made and tagged as."""
+    if kept == "sdr":
+        return colour.output
+    transfer = "smpte2084" if kept == "pq" else "arib-std-b67"
+    return Colour(primaries="bt2020", transfer=transfer, matrix="bt2020nc", range="tv")
 
 
 def _untagged(video: VideoFacts) -> Colour:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from media_workers.media.hdr import Mastering
 from media_workers.media.languages import language_tag
 from media_workers.media.packets import PacketScan, Timing
 from media_workers.media.pixels import describe_pixels, orientation
@@ -59,6 +60,7 @@ class VideoFacts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     colour: Colour = Colour()
     hdr: Hdr | None = None
     dolby_vision_profile: int | None = None
+    mastering: Mastering | None = None
     frames: int = 0
     start_seconds: float = 0.0
     end_seconds: float = 0.0

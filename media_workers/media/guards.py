@@ -57,6 +57,12 @@ def packets_args(ffprobe: str, source: str, *, sizes: bool = False) -> list[str]
     return [*_probe(ffprobe, "error"), "-of", "json=compact=1", "-show_entries", entries, "-i", source]
 
 
+def first_frame_args(ffprobe: str, source: str) -> list[str]:
+    """The first picture with its side data as one JSON document on stdout: for `read_mastering`."""
+    first = ["-select_streams", "V:0", "-read_intervals", "%+#1", "-show_frames"]
+    return [*_probe(ffprobe, "error"), *first, "-of", "json", "-i", source]
+
+
 def decode_args(ffmpeg_path: str, media: str) -> list[str]:
     """Decode everything of a file of ours (or a local HLS playlist) and throw it away; errors on stderr."""
     guards = {"protocol_whitelist": "file", "format_whitelist": HLS_DEMUXERS, "max_pixels": FRAME_PX_MAX}

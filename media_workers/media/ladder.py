@@ -7,8 +7,19 @@ from typing import Literal
 
 import msgspec
 
-from media_workers.media.levels import h264_level
-from media_workers.media.profiles import BITRATE_BPS_MIN, RUNG_HEIGHTS, SMALL_HEIGHTS, Profile, RungWish
+from media_workers.media.encoders import SOFTWARE
+from media_workers.media.levels import Tier, level_of
+from media_workers.media.profile_records import (
+    BITRATE_BPS_MIN,
+    CODECS,
+    DEEP_CODECS,
+    HEIGHT_MAX,
+    RUNG_HEIGHTS,
+    SMALL_HEIGHTS,
+    Codec,
+    Profile,
+    RungWish,
+)
 
 # A rung this near to the one above adds files and no quality step.
 NEIGHBOUR_RATIO_MIN = 1.05
@@ -16,10 +27,11 @@ NEIGHBOUR_RATIO_MIN = 1.05
 HIGH_RATE_ABOVE = 30
 HIGH_RATE_FACTOR = 1.5
 BUFFER_FACTOR = 1.5
+# A high dynamic range has more to say.
+HDR_FACTOR = 1.2
 SD_LINES_MAX = 576
 HD_LINES_MAX = 1080
 
-Codec = Literal["h264", "hevc", "vp9", "av1"]
 DynamicRange = Literal["sdr", "pq", "hlg"]
 DrmLabel = Literal["SD", "HD", "UHD"]
 
@@ -44,6 +56,7 @@ class Rendition(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     threads: int
     bit_depth: Literal[8, 10] = 8
     dynamic_range: DynamicRange = "sdr"
+    tier: Tier = "main"
 
     @property
     def drm_label(self) -> DrmLabel:
@@ -60,36 +73,64 @@ class _Anchor(msgspec.Struct, frozen=True):
     cap_bps: int
 
 
-# Quality and cap of 16:9 pictures up to 30 fps, by short side.
-_H264_ANCHORS = (
-    _Anchor(144, 26.0, 200_000),
-    _Anchor(180, 25.5, 280_000),
-    _Anchor(240, 25.0, 400_000),
-    _Anchor(360, 24.0, 800_000),
-    _Anchor(480, 23.0, 1_500_000),
-    _Anchor(720, 22.5, 3_000_000),
-    _Anchor(1080, 22.0, 6_000_000),
-    _Anchor(1440, 21.5, 10_000_000),
-    _Anchor(2160, 21.0, 17_000_000),
-)
+def _anchors(*rows: tuple[int, float, int]) -> tuple[_Anchor, ...]:
+    return tuple(_Anchor(height, crf, kilobits * 1000) for height, crf, kilobits in rows)
+
+
+# Quality and cap (kb/s) of 16:9 pictures up to 30 fps, by short side.
+_ANCHORS: dict[Codec, tuple[_Anchor, ...]] = {
+    "h264": _anchors(
+        *((144, 26, 200), (180, 25.5, 280), (240, 25, 400), (360, 24, 800), (480, 23, 1500)),
+        *((720, 22.5, 3000), (1080, 22, 6000), (1440, 21.5, 10_000), (2160, 21, 17_000)),
+    ),
+    "hevc": _anchors(
+        *((144, 28, 140), (180, 27.5, 200), (240, 27, 280), (360, 27, 550), (480, 26, 1000)),
+        *((720, 25, 2000), (1080, 24, 4000), (1440, 24, 7000), (2160, 23, 12_000)),
+    ),
+    "vp9": _anchors(
+        *((144, 38, 140), (180, 38, 200), (240, 37, 280), (360, 36, 550), (480, 35, 1000)),
+        *((720, 34, 2000), (1080, 32, 4000), (1440, 31, 7000), (2160, 30, 12_000)),
+    ),
+    "av1": _anchors(
+        *((144, 44, 110), (180, 44, 155), (240, 43, 220), (360, 42, 420), (480, 40, 750)),
+        *((720, 38, 1500), (1080, 36, 3000), (1440, 35, 5500), (2160, 34, 9500)),
+    ),
+}
+# These encoders take whole numbers alone, on a scale that is a quarter longer.
+_WHOLE_CRF = frozenset({"vp9", "av1"})
+_LONG_SCALE = 63 / 51
 
 
 def ladder(
-    display_width: int, display_height: int, rate: Fraction, profile: Profile
+    display_width: int,
+    display_height: int,
+    rate: Fraction,
+    profile: Profile,
+    *,
+    source_range: DynamicRange = "sdr",
 ) -> tuple[Rendition, ...]:
-    """Choose the renditions, largest first; never larger than the source, sides always even.
+    """Choose the renditions: by codec, within a codec standard range first, then largest first.
 
-    The "p" of a rendition is its short side, so that a portrait 1080x1920 is 1080p.
+    None is larger than the source, sides are always even. The "p" of a rendition is its short side, so that a
+    portrait 1080x1920 is 1080p.
 
     Args:
-        display_width: what a viewer sees, in pixels, after pixel aspect ratio and rotation.
+        display_width: what a viewer sees, in pixels, after pixel aspect ratio, rotation and crop.
         display_height: likewise.
         rate: output frame rate.
         profile: wishes and encoder settings.
+        source_range: the source's dynamic range.
     """
     source = _even_down(min(display_width, display_height))
+    named = {rung.codec for rung in profile.rungs if rung.codec is not None}
+    codecs = tuple(codec for codec in CODECS if codec in profile.codecs or codec in named)
     return tuple(
-        _rendition(wish, display_width, display_height, rate, profile) for wish in _wishes(source, profile)
+        _rendition(
+            wish, codec, kept, even_size(display_width, display_height, wish.height), rate, profile=profile
+        )
+        for codec in codecs
+        for kept in _ranges(codec, codecs, profile, source_range)
+        for wish in _wishes(source, codec, profile)
     )
 
 
@@ -106,20 +147,38 @@ def even_size(display_width: int, display_height: int, short_side: int) -> tuple
     return (short_side, long_side) if display_width <= display_height else (long_side, short_side)
 
 
-def _wishes(source: int, profile: Profile) -> list[RungWish]:
-    """The profile's rungs that fit, with the source's own size on top and enough below it."""
-    fitting = [wish for wish in profile.rungs if wish.height <= source]
-    above = [wish for wish in profile.rungs if wish.height > source]
+def _ranges(
+    codec: Codec, codecs: tuple[Codec, ...], profile: Profile, source_range: DynamicRange
+) -> tuple[DynamicRange, ...]:
+    """The dynamic ranges a codec is encoded in: somebody must always find a standard one, unless told not."""
+    if source_range == "sdr" or profile.hdr == "sdr" or codec not in DEEP_CODECS:
+        return ("sdr",)
+    if profile.hdr == "auto" and "h264" not in codecs and codec == codecs[0]:
+        return "sdr", source_range
+    return (source_range,)
+
+
+def _wishes(source: int, codec: Codec, profile: Profile) -> list[RungWish]:
+    """The profile's rungs that fit a codec, with the source's own size on top and enough below it."""
+    own = codec in profile.codecs
+    lines_max = profile.h264_lines_max if codec == "h264" else HEIGHT_MAX
+    rungs = [
+        wish
+        for wish in profile.rungs
+        if wish.height <= lines_max and (wish.codec == codec or (wish.codec is None and own))
+    ]
+    fitting = [wish for wish in rungs if wish.height <= source]
+    above = [wish for wish in rungs if wish.height > source]
     named = any(wish.height == source for wish in fitting)
-    if not named and (not fitting or (profile.keep_source_size and above)):
+    if rungs and not named and (not fitting or (profile.keep_source_size and above)):
         # The rung just above keeps its own settings when the source stands in for it.
-        stand_in = above[-1] if above else RungWish(height=source)
+        stand_in = above[-1]
         top = RungWish(height=source, crf=stand_in.crf, max_bitrate_bps=stand_in.max_bitrate_bps)
         fitting = [top, *(wish for wish in fitting if not _neighbours(wish.height, source))]
     for height in (*RUNG_HEIGHTS, *SMALL_HEIGHTS):
-        if len(fitting) >= profile.renditions_min:
+        if len(fitting) >= profile.renditions_min or not own:
             break
-        if height < source and not any(_neighbours(wish.height, height) for wish in fitting):
+        if height < min(source, lines_max) and not any(_neighbours(wish.height, height) for wish in fitting):
             fitting.append(RungWish(height=height))
     return sorted(fitting, key=lambda wish: -wish.height)
 
@@ -129,45 +188,69 @@ def _neighbours(one: int, other: int) -> bool:
 
 
 def _rendition(
-    wish: RungWish, display_width: int, display_height: int, rate: Fraction, profile: Profile
+    wish: RungWish,
+    codec: Codec,
+    kept: DynamicRange,
+    size: tuple[int, int],
+    rate: Fraction,
+    *,
+    profile: Profile,
 ) -> Rendition:
-    width, height = even_size(display_width, display_height, wish.height)
-    anchor = _anchor(min(width, height))
+    width, height = size
+    short = min(width, height)
+    anchor = _anchor(short, _ANCHORS[codec])
     cap = anchor.cap_bps * (HIGH_RATE_FACTOR if rate > HIGH_RATE_ABOVE else 1)
+    cap *= 1 if kept == "sdr" else HDR_FACTOR
     maxrate = wish.max_bitrate_bps or max(round(cap), BITRATE_BPS_MIN)
     bufsize = round(maxrate * BUFFER_FACTOR)
-    return Rendition(
-        name=f"{min(width, height)}p",
-        codec="h264",
-        encoder="libx264",
-        width=width,
-        height=height,
-        crf=wish.crf if wish.crf is not None else anchor.crf + profile.crf_shift,
+    software = SOFTWARE[codec]
+    preset = software.presets[profile.speed]
+    # AV1 costs nothing more with ten bits, and bands less.
+    deep = kept != "sdr" or codec == "av1"
+    encoded_profile = software.deep_profile if deep else software.profile
+    level, tier = level_of(
+        codec,
+        width,
+        height,
+        rate,
         maxrate_bps=maxrate,
         bufsize_bits=bufsize,
-        preset=profile.preset,
-        profile=profile.h264_profile,
-        level=h264_level(
-            width,
-            height,
-            rate,
-            maxrate_bps=maxrate,
-            bufsize_bits=bufsize,
-            preset=profile.preset,
-            profile=profile.h264_profile,
-        ),
+        references=software.references[profile.speed],
+        profile=encoded_profile,
+    )
+    return Rendition(
+        name=f"{short}p" + ("" if codec == "h264" else f"_{codec}") + ("" if kept == "sdr" else "_hdr"),
+        codec=codec,
+        encoder=software.encoder,
+        width=width,
+        height=height,
+        crf=_crf(codec, wish.crf, anchor, profile.crf_shift),
+        maxrate_bps=maxrate,
+        bufsize_bits=bufsize,
+        preset=preset,
+        profile=encoded_profile,
+        level=level,
+        tier=tier,
         threads=profile.threads,
+        bit_depth=10 if deep else 8,
+        dynamic_range=kept,
     )
 
 
-def _anchor(height: int) -> _Anchor:
+def _crf(codec: Codec, wished: float | None, anchor: _Anchor, shift: float) -> float:
+    if codec not in _WHOLE_CRF:
+        return wished if wished is not None else anchor.crf + shift
+    return float(round(wished if wished is not None else anchor.crf + shift * _LONG_SCALE))
+
+
+def _anchor(height: int, table: tuple[_Anchor, ...]) -> _Anchor:
     """Settings of a short side: the table's, or between its rows by the logarithm of the height."""
-    lowest, highest = _H264_ANCHORS[0], _H264_ANCHORS[-1]
+    lowest, highest = table[0], table[-1]
     if height >= highest.height:
         return highest
     if height < lowest.height:
         return _Anchor(height, lowest.crf, round(lowest.cap_bps * (height / lowest.height) ** 1.5))
-    below, above = next(pair for pair in pairwise(_H264_ANCHORS) if pair[0].height <= height < pair[1].height)
+    below, above = next(pair for pair in pairwise(table) if pair[0].height <= height < pair[1].height)
     share = math.log(height / below.height) / math.log(above.height / below.height)
     cap = below.cap_bps * (above.cap_bps / below.cap_bps) ** share
     # A tenth of a step of CRF and a whole kilobit are finer than anyone can see or pay for.

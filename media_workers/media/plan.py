@@ -20,6 +20,7 @@ from media_workers.media.profiles import PlanError, Profile
 from media_workers.media.rates import nearest_standard_rate, rate_text
 from media_workers.media.stills_plan import StillsPlan, cover_plan, stills_plan
 from media_workers.media.text_plan import TextPlan, text_plans
+from media_workers.media.watermark import Crop, Watermark, cropped_size
 
 __all__ = [
     "AudioPlan",
@@ -47,6 +48,7 @@ class VideoPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     `offset_seconds` is where the first frame lies on FFmpeg's clock, which starts with the container; it
     becomes the title's zero. `pad_frames_max` bounds the copies of the last frame that may complete
     `frames_total`. `preroll_seconds` is how much before a chunk decoding starts.
+    The display size is what a viewer would see of the source; a crop counts its pixels.
     """
 
     stream_index: int
@@ -56,6 +58,10 @@ class VideoPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     colour: ColourPlan
     pad_frames_max: int
     preroll_seconds: float
+    display_width: int
+    display_height: int
+    crop: Crop | None = None
+    watermark: Watermark | None = None
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -122,7 +128,8 @@ def make_plan(
     speeds = calibration or Calibration()
     gop = max(1, _half_up(profile.gop_seconds * rate))
     segment = gop * profile.segment_gops
-    renditions = ladder(video.display_width, video.display_height, rate, profile) if video else ()
+    planned = _video_plan(facts, video, span, profile) if video else None
+    renditions = _renditions(planned, rate, profile) if planned else ()
     if per_title is not None:
         renditions = apply_per_title(renditions, per_title)
     quality = None
@@ -144,7 +151,7 @@ def make_plan(
         segment_frames=segment,
         segment_seconds=round(float(segment / rate), 6),
         timescale=_timescale(rate),
-        video=_video_plan(facts, video, span) if video else None,
+        video=planned,
         renditions=renditions,
         chunks=chunks,
         groups=groups,
@@ -223,7 +230,7 @@ def output_rate(video: VideoFacts, profile: Profile) -> Fraction:
     return rate * max(1, math.ceil(FRAME_RATE_MIN / rate))
 
 
-def _video_plan(facts: SourceFacts, video: VideoFacts, span: _Span) -> VideoPlan:
+def _video_plan(facts: SourceFacts, video: VideoFacts, span: _Span, profile: Profile) -> VideoPlan:
     claim = video.claimed_seconds or 0.0
     early = video.ends_corrupt or claim - video.duration_seconds > ENDS_EARLY_SECONDS
     slack_seconds = video.last_frame_seconds + (1.0 if early or video.timestamp_jumps else 0.0)
@@ -236,7 +243,18 @@ def _video_plan(facts: SourceFacts, video: VideoFacts, span: _Span) -> VideoPlan
         # Two frames: one for rounding, one that some decoders keep for themselves at the end.
         pad_frames_max=2 + math.ceil(slack_seconds * span.rate),
         preroll_seconds=round(preroll_seconds(video.keyframe_gap_seconds_max), 3),
+        display_width=video.display_width,
+        display_height=video.display_height,
+        crop=profile.crop,
+        watermark=profile.watermark,
     )
+
+
+def _renditions(video: VideoPlan, rate: Fraction, profile: Profile) -> tuple[Rendition, ...]:
+    size = video.display_width, video.display_height
+    if video.crop is not None:
+        size = cropped_size("overrides.crop", video.crop, *size)
+    return ladder(*size, rate, profile, source_range=video.colour.dynamic_range)
 
 
 def _stills(facts: SourceFacts, video: VideoFacts | None, seconds: Fraction) -> StillsPlan | None:

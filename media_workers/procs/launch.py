@@ -3,8 +3,12 @@
 Run as a script by an isolated interpreter, before any thread exists: code between fork and exec in a
 threaded process could deadlock. It imports nothing of ours and reads no environment.
 
-Arguments: parent's pid, address space bytes, CPU seconds, file bytes (0 for no limit), then the program and
-its arguments.
+Arguments: parent's pid, address space bytes, CPU seconds, file bytes (0 for no limit), whether it may use the
+network (0 or 1), then the program and its arguments.
+
+Without the network it lives in an empty network namespace, where not even the loopback is up. Some kernels
+and containers allow nobody to make one: then the program runs all the same, held by FFmpeg's own whitelist of
+protocols, and `sandbox.check_sandbox` says so.
 """
 
 import ctypes
@@ -14,16 +18,19 @@ import signal
 import sys
 
 PR_SET_PDEATHSIG = 1
+PR_SET_NO_NEW_PRIVS = 38
+CLONE_NEWNET = 0x40000000
+CLONE_NEWUSER = 0x10000000
 EXIT_CANNOT_EXECUTE = 126
 # Time for the program to end by itself after the kernel's first warning.
 CPU_GRACE_SECONDS = 5
 
 
 def main() -> None:
-    parent, memory_bytes, cpu_seconds, file_bytes = (int(word) for word in sys.argv[1:5])
-    argv = sys.argv[5:]
+    parent, memory_bytes, cpu_seconds, file_bytes, network = (int(word) for word in sys.argv[1:6])
+    argv = sys.argv[6:]
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        _confine(network=bool(network))
     # The parent may have died before the request was made.
     if os.getppid() != parent:
         os._exit(EXIT_CANNOT_EXECUTE)
@@ -43,6 +50,16 @@ def main() -> None:
         sys.stderr.write(f"{argv[0]}: {error.strerror}\n")
         sys.stderr.flush()
         os._exit(EXIT_CANNOT_EXECUTE)
+
+
+def _confine(*, network: bool) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not network and libc.unshare(CLONE_NEWNET) != 0:
+        # Without privileges of its own, a process may make a network only inside a world of its own users.
+        libc.unshare(CLONE_NEWUSER | CLONE_NEWNET)
+    # After the namespaces: a change of credentials takes the wish to die with the parent back.
+    libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _limit(kind: int, soft: int, hard: int) -> None:

@@ -50,7 +50,8 @@ class ProcLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     `output_bytes` bounds the captured stdout, `file_bytes` any file the tool writes, `memory_bytes` its
     address space, `idle_seconds` the time without a word on stdout or stderr. `stderr_bytes` of the end of
-    stderr are kept.
+    stderr are kept. Without `network` (the rule, for strangers' files) the tool has none, as far as the kernel
+    lets us.
     """
 
     wall_seconds: float
@@ -61,6 +62,7 @@ class ProcLimits(msgspec.Struct, frozen=True, kw_only=True):
     idle_seconds: float | None = None
     stderr_bytes: int = 64 * 2**10
     grace_seconds: float = 5.0
+    network: bool = False
 
 
 class ProcResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -220,7 +222,12 @@ class _Run:
 
     def _start(self, cwd: Path | None, env: dict[str, str]) -> "subprocess.Popen[bytes]":
         limits = self.limits
-        bounds = (limits.memory_bytes or 0, limits.cpu_seconds or 0, limits.file_bytes or 0)
+        bounds = (
+            limits.memory_bytes or 0,
+            limits.cpu_seconds or 0,
+            limits.file_bytes or 0,
+            int(limits.network),
+        )
         launcher = [sys.executable, "-I", "-S", LAUNCHER, str(os.getpid()), *(str(bound) for bound in bounds)]
         return subprocess.Popen(
             [*launcher, *self.command],

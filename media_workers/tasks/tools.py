@@ -28,7 +28,10 @@ PROBE_LIMITS = ProcLimits(
 )
 # One decode without encoding.
 MEASURE_LIMITS = ProcLimits(wall_seconds=6 * 3600, memory_bytes=8 * GIB, grace_seconds=GRACE_SECONDS)
-PACKAGE_LIMITS = ProcLimits(wall_seconds=3600, memory_bytes=8 * GIB, grace_seconds=GRACE_SECONDS)
+# The packager opens our own files alone, and may have to ask a key server.
+PACKAGE_LIMITS = ProcLimits(
+    wall_seconds=3600, memory_bytes=8 * GIB, grace_seconds=GRACE_SECONDS, network=True
+)
 ENCODE_SECONDS_MIN = 900
 # How much slower than predicted an encode may be before it counts as stuck.
 ENCODE_SECONDS_FACTOR = 20
@@ -89,9 +92,12 @@ def run_tool_unchecked(
     limits: ProcLimits,
     cwd: Path | None = None,
     on_line: Callable[[str], None] | None = None,
+    on_stderr: Callable[[str], None] | None = None,
 ) -> ProcResult:
     """As `run_tool`, for tools whose failure is an answer; only a cancelled run raises."""
-    result = runner.run(argv, limits=limits, cwd=cwd, on_line=on_line, cancel=ctx.cancelled)
+    result = runner.run(
+        argv, limits=limits, cwd=cwd, on_line=on_line, on_stderr=on_stderr, cancel=ctx.cancelled
+    )
     if result.killed == "cancelled":
         raise TaskCancelled("the run was cancelled")
     return result

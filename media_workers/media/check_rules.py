@@ -4,6 +4,8 @@ from typing import Literal
 
 import msgspec
 
+from media_workers.media.verify import Finding
+
 Severity = Literal["warn", "error"]
 RuleState = Literal["passed", "failed", "skipped"]
 
@@ -61,7 +63,7 @@ _ALL = (
     _rule(11, "subtitles_invalid", "Subtitle segments are WebVTT."),
     _rule(12, "dash_timeline_mismatch", "DASH and HLS list the same segments with the same durations."),
     _rule(12, "dash_duration_mismatch", "mediaPresentationDuration is the title's length."),
-    _rule(12, "dash_attributes_missing", "An adaptation set says its content type, sound and text a language."),
+    _rule(12, "dash_attributes_missing", "Adaptation sets have a content type, sound and text a language."),
     _rule(12, "dash_codecs_mismatch", "A representation's codecs and size are what its init segment says."),
     _rule(13, "encryption_missing", "What the manifests call encrypted is encrypted, and all of it."),
     _rule(13, "encryption_unsignalled", "What is encrypted is called so by every manifest that lists it."),
@@ -82,3 +84,8 @@ _ALL = (
 )
 
 RULES: dict[str, Rule] = {rule.id: rule for rule in _ALL}
+
+
+def finding(rule: str, subject: str, message: str) -> Finding:
+    """A broken rule; its severity is the catalogue's."""
+    return Finding(rule=rule, severity=RULES[rule].severity, subject=subject, message=message)

@@ -1,258 +1,159 @@
-"""The check of a finished package: what the manifests promise, held against the files and the plan."""
+"""The check of a finished package: what the manifests promise, held against the files and the plan.
 
-import posixpath
-from collections.abc import Iterator, Mapping
-from fractions import Fraction
-from itertools import pairwise
+It works on anybody's HLS or DASH package; what only our own plan can say is skipped without one.
+"""
 
-import m3u8
+from collections.abc import Iterator
+
 import msgspec
 
-from media_workers.media.dash import read_mpd
-from media_workers.media.mp4 import InitFacts, SegmentFacts
-from media_workers.media.plan import Plan
-from media_workers.media.verify import AAC_FRAME_SAMPLES, Finding, error
-
-MASTER = "master.m3u8"
-MPD = "manifest.mpd"
-
-EXTINF_SECONDS_OFF_MAX = 0.001
-# AAC's first frames are priming, which the manifests leave out and the boxes hold.
-PRIMING_SAMPLES_MAX = 3 * AAC_FRAME_SAMPLES
-AUDIO_SAMPLE_RATE = 48_000
-
-
-class MediaPlaylist(msgspec.Struct, frozen=True, kw_only=True):
-    """What a media playlist lists, with paths relative to the package."""
-
-    path: str
-    init: str | None
-    segments: tuple[str, ...]
-    seconds: tuple[float, ...]
-    target_seconds: float
-    ended: bool
+from media_workers.media.check_dash import check_dash
+from media_workers.media.check_encryption import check_encryption
+from media_workers.media.check_expected import Evidence, Expectation
+from media_workers.media.check_files import check_content_types, check_listed, check_published, check_strays
+from media_workers.media.check_master import check_bandwidth, check_groups, check_iframes, check_media
+from media_workers.media.check_plan import check_against_plan, check_measured
+from media_workers.media.check_rules import RULES, RuleResult, finding
+from media_workers.media.check_timing import (
+    check_durations,
+    check_grid,
+    check_segments,
+    check_subtitles,
+    check_targets,
+    check_totals,
+)
+from media_workers.media.verify import Finding
 
 
-def check_package(
-    plan: Plan,
-    *,
-    sizes: Mapping[str, int],
-    texts: Mapping[str, str],
-    inits: Mapping[str, InitFacts] | None = None,
-    segments: Mapping[str, SegmentFacts] | None = None,
-) -> tuple[Finding, ...]:
-    """Check a finished package.
+class Report(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What the validator found.
+
+    Attributes:
+        place: what was checked.
+        passed: no rule of severity "error" is broken.
+        findings: every broken rule, errors first.
+        rules: every rule of the catalogue and how the package did by it.
+        streams: how many were looked at.
+        segments: likewise.
+    """
+
+    place: str
+    passed: bool
+    findings: tuple[Finding, ...]
+    rules: tuple[RuleResult, ...]
+    streams: int
+    segments: int
+
+
+def check_package(evidence: Evidence, expected: Expectation | None = None) -> Report:
+    """Check a package.
 
     Args:
-        plan: what it should be.
-        sizes: every file below the package's folder, POSIX path to bytes.
-        texts: content of the manifests (`.m3u8`, `.mpd`) by path.
-        inits: facts of each `init.mp4` by path; without them the rules about media are left out.
-        segments: facts of each `.m4s` by path.
-
-    Returns:
-        nothing when every rule holds.
+        evidence: the package as it was read.
+        expected: what it should be, as far as that is known.
     """
-    findings = [
-        error("missing_file", path, "the manifest is missing") for path in (MASTER, MPD) if path not in texts
-    ]
-    if findings:
-        return tuple(findings)
-    master = m3u8.loads(texts[MASTER])
-    videos = {_resolve(MASTER, variant.uri): variant for variant in master.playlists}
-    audios = [_resolve(MASTER, media.uri) for media in master.media if media.type == "AUDIO" and media.uri]
-    findings += _check_master(plan, master, audios)
-    playlists: dict[str, MediaPlaylist] = {}
-    for path in dict.fromkeys([*(videos if plan.renditions else ()), *audios]):
-        if path not in texts:
-            findings.append(error("missing_file", path, "the master lists this playlist and it is missing"))
-            continue
-        playlists[path] = read_playlist(path, texts[path])
-        findings += _check_playlist(playlists[path], sizes)
-    pictures = [playlists[path] for path in videos if path in playlists] if plan.renditions else []
-    sounds = [playlists[path] for path in audios if path in playlists]
-    findings += _check_durations(plan, pictures, sounds)
-    findings += _check_grid(plan, pictures)
-    findings += _check_mpd(plan, texts[MPD], sizes)
-    for playlist in (*pictures, *sounds):
-        if inits is not None and segments is not None:
-            findings += _check_media(plan, playlist, inits, segments, is_picture=playlist in pictures)
-    return tuple(findings)
-
-
-def read_playlist(path: str, text: str) -> MediaPlaylist:
-    """Read a media playlist.
-
-    Args:
-        path: where it lies in the package; its own paths are relative to it.
-        text: its content.
-    """
-    parsed = m3u8.loads(text)
-    init = parsed.segment_map[0].uri if parsed.segment_map else None
-    return MediaPlaylist(
-        path=path,
-        init=_resolve(path, init) if init else None,
-        segments=tuple(_resolve(path, segment.uri) for segment in parsed.segments),
-        seconds=tuple(float(segment.duration) for segment in parsed.segments),
-        target_seconds=float(parsed.target_duration or 0),
-        ended=bool(parsed.is_endlist),
+    expected = expected or Expectation()
+    found = dict.fromkeys(_all_findings(evidence, expected))
+    findings = tuple(sorted(found, key=lambda item: (item.severity != "error", RULES[item.rule].number)))
+    skipped = dict(_skipped(evidence, expected))
+    broken = {item.rule for item in findings}
+    rules = tuple(
+        RuleResult(
+            id=rule.id,
+            number=rule.number,
+            severity=rule.severity,
+            state="failed" if rule.id in broken else "skipped" if rule.id in skipped else "passed",
+            reason=None if rule.id in broken else skipped.get(rule.id),
+        )
+        for rule in RULES.values()
+    )
+    return Report(
+        place=evidence.place,
+        passed=all(item.severity != "error" for item in findings),
+        findings=findings,
+        rules=rules,
+        streams=len(evidence.streams),
+        segments=sum(len(stream.segments) for stream in evidence.streams),
     )
 
 
-def _resolve(manifest: str, uri: str) -> str:
-    return posixpath.normpath(posixpath.join(posixpath.dirname(manifest), uri))
+def _all_findings(evidence: Evidence, expected: Expectation) -> Iterator[Finding]:
+    yield from evidence.broken
+    if not evidence.masters and not evidence.playlists and not evidence.manifests:
+        if not evidence.broken:
+            yield finding("manifest_missing", evidence.place, "there is no manifest: no .m3u8 and no .mpd")
+        return
+    yield from check_listed(evidence)
+    yield from check_content_types(evidence)
+    yield from check_durations(evidence)
+    yield from check_totals(evidence, expected)
+    yield from check_targets(evidence)
+    yield from check_grid(evidence, expected)
+    yield from check_segments(evidence)
+    yield from check_bandwidth(evidence)
+    yield from check_media(evidence)
+    yield from check_groups(evidence)
+    yield from check_iframes(evidence)
+    yield from check_subtitles(evidence)
+    yield from check_dash(evidence)
+    yield from check_encryption(evidence, expected)
+    yield from check_against_plan(evidence, expected)
+    yield from check_measured(expected)
+    yield from check_strays(evidence)
+    yield from check_published(evidence)
 
 
-def _check_master(plan: Plan, master: m3u8.M3U8, audios: list[str]) -> Iterator[Finding]:
-    listed = {
-        tuple(variant.stream_info.resolution or ()): variant
-        for variant in master.playlists
-        if plan.renditions
+def _skipped(evidence: Evidence, expected: Expectation) -> Iterator[tuple[str, str]]:
+    """Rules that could not be looked at, with the reason."""
+    without = {
+        "needs the plan of the title": (expected.plan, ("frame_count_mismatch", "rendition_missing")),
+        "needs the plan of its protection": (expected.protection, ("drm_system_missing",)),
+        "needs the keys": (evidence.leaks, ("key_published",)),
+        "nothing was decoded": (expected.decoded, ("decode_error",)),
+        "nothing was measured": (expected.loudness, ("loudness_off",)),
+        "needs the verdicts of the quality gate": (expected.quality, ("quality_verdict_missing",)),
+        "no browser was asked": (expected.playback, ("playback_failed",)),
+        "this place cannot be listed": (evidence.files, ("file_stray",)),
+        "there is no publish manifest": (evidence.published, ("file_changed",)),
+        "files are read from a folder": (evidence.content_types or None, ("content_type_wrong",)),
+        "there is no HLS master": (evidence.masters or None, _MASTER_RULES),
+        "there is no HLS playlist": (evidence.playlists or None, _PLAYLIST_RULES),
+        "there is no DASH manifest": (evidence.manifests or None, _DASH_RULES),
+        "no segment has boxes that could be read": (evidence.segments or None, _BOX_RULES),
     }
-    for rendition in plan.renditions:
-        variant = listed.get((rendition.width, rendition.height))
-        if variant is None:
-            size = f"{rendition.width}x{rendition.height}"
-            yield error("master_renditions", rendition.name, f"the master lists no rendition of {size}")
-            continue
-        if plan.audio and not variant.stream_info.audio:
-            yield error("master_audio", rendition.name, "the master gives this rendition no sound")
-    if len(listed) > len(plan.renditions):
-        yield error(
-            "master_renditions",
-            MASTER,
-            f"{len(listed)} renditions listed, planned are {len(plan.renditions)}",
-        )
-    if plan.renditions and len(audios) != len(plan.audio):
-        yield error(
-            "master_audio", MASTER, f"{len(audios)} sound tracks listed, planned are {len(plan.audio)}"
-        )
-    defaults = [media for media in master.media if media.type == "AUDIO" and media.default == "YES"]
-    if plan.audio and plan.renditions and len(defaults) != 1:
-        yield error("default_audio", MASTER, f"{len(defaults)} sound tracks are the default, planned is 1")
-    for frames in master.iframe_playlists:
-        if not frames.iframe_stream_info.resolution:
-            yield error("master_iframes", MASTER, "a keyframe playlist has no resolution")
+    for reason, (given, rules) in without.items():
+        if given is None:
+            yield from ((rule, reason) for rule in rules)
 
 
-def _check_playlist(playlist: MediaPlaylist, sizes: Mapping[str, int]) -> Iterator[Finding]:
-    if not playlist.segments:
-        yield error("segments", playlist.path, "the playlist lists no segments")
-    for path in (playlist.init, *playlist.segments):
-        if path is None:
-            yield error("init_segment", playlist.path, "the playlist names no init segment")
-        elif not sizes.get(path):
-            yield error("missing_file", path, f"listed in {playlist.path}, and missing or empty")
-    if not playlist.ended:
-        yield error("endlist", playlist.path, "the playlist has no end mark")
-    longest = max(playlist.seconds, default=0.0)
-    if round(longest) > playlist.target_seconds:
-        yield error(
-            "target_duration",
-            playlist.path,
-            f"a segment of {longest:.3f} s, the target is {playlist.target_seconds:g} s",
-        )
-
-
-def _check_durations(
-    plan: Plan, pictures: list[MediaPlaylist], sounds: list[MediaPlaylist]
-) -> Iterator[Finding]:
-    """Sums of the listed durations: exact for pictures, within one picture and one audio frame for sound."""
-    sound_room = AAC_FRAME_SAMPLES / AUDIO_SAMPLE_RATE + float(1 / plan.rate)
-    for playlists, room in ((pictures, 0.0), (sounds, sound_room)):
-        for playlist in playlists:
-            total = sum(playlist.seconds)
-            off = abs(total - plan.duration_seconds)
-            if off > room + EXTINF_SECONDS_OFF_MAX * max(1, len(playlist.seconds)):
-                yield error(
-                    "duration",
-                    playlist.path,
-                    f"{total:.3f} s listed, planned are {plan.duration_seconds:.3f} s",
-                )
-
-
-def _check_grid(plan: Plan, pictures: list[MediaPlaylist]) -> Iterator[Finding]:
-    """Every rendition is cut at the planned frames, so that a player may change between them."""
-    frames = range(0, plan.frames_total, plan.segment_frames)
-    planned = [float(min(plan.segment_frames, plan.frames_total - first) / plan.rate) for first in frames]
-    for playlist in pictures:
-        if len(playlist.seconds) != len(planned):
-            yield error(
-                "segment_grid", playlist.path, f"{len(playlist.seconds)} segments, planned are {len(planned)}"
-            )
-            continue
-        pairs = zip(playlist.seconds, planned, strict=True)
-        wrong = next(
-            (
-                (number, pair)
-                for number, pair in enumerate(pairs)
-                if abs(pair[0] - pair[1]) > EXTINF_SECONDS_OFF_MAX
-            ),
-            None,
-        )
-        if wrong is not None:
-            number, (listed, wanted) = wrong
-            yield error(
-                "segment_grid",
-                playlist.path,
-                f"segment {number + 1} lasts {listed:.3f} s, planned are {wanted:.3f} s",
-            )
-
-
-def _check_mpd(plan: Plan, text: str, sizes: Mapping[str, int]) -> Iterator[Finding]:
-    try:
-        manifest = read_mpd(text)
-    except ValueError as problem:
-        yield error("mpd", MPD, str(problem))
-        return
-    wanted = len(plan.renditions) + len(plan.audio)
-    if len(manifest.representations) != wanted:
-        yield error("mpd", MPD, f"{len(manifest.representations)} representations, planned are {wanted}")
-    if not manifest.static:
-        yield error("mpd", MPD, "the manifest is not static")
-    for representation in manifest.representations:
-        for path in (representation.init, *representation.segments):
-            if not sizes.get(path):
-                yield error("missing_file", path, f"listed in {MPD}, and missing or empty")
-        off = abs(float(representation.seconds) - plan.duration_seconds)
-        if off > AAC_FRAME_SAMPLES * 2 / AUDIO_SAMPLE_RATE + float(1 / plan.rate):
-            yield error(
-                "mpd",
-                representation.init,
-                f"{float(representation.seconds):.3f} s listed, planned are {plan.duration_seconds:.3f} s",
-            )
-
-
-def _check_media(
-    plan: Plan,
-    playlist: MediaPlaylist,
-    inits: Mapping[str, InitFacts],
-    segments: Mapping[str, SegmentFacts],
-    *,
-    is_picture: bool,
-) -> Iterator[Finding]:
-    init = inits.get(playlist.init or "")
-    facts = [segments[path] for path in playlist.segments if path in segments]
-    if init is None or len(facts) != len(playlist.segments):
-        yield error("media", playlist.path, "a segment could not be read")
-        return
-    for earlier, later in pairwise(facts):
-        if earlier.decode_ticks + earlier.duration_ticks != later.decode_ticks:
-            yield error("continuity", playlist.path, "a segment does not start where the one before it ends")
-            break
-    for number, (fact, listed) in enumerate(zip(facts, playlist.seconds, strict=True)):
-        real = Fraction(fact.duration_ticks, init.timescale)
-        room = EXTINF_SECONDS_OFF_MAX
-        if number == 0 and not is_picture:
-            room += PRIMING_SAMPLES_MAX / AUDIO_SAMPLE_RATE
-        if abs(float(real) - listed) > room:
-            yield error(
-                "segment_duration",
-                playlist.segments[number],
-                f"lasts {float(real):.3f} s, listed are {listed:.3f} s",
-            )
-        if is_picture and fact.first_is_key is False:
-            yield error("segment_keyframe", playlist.segments[number], "does not start with a keyframe")
-    frames = sum(fact.samples for fact in facts)
-    if is_picture and frames != plan.frames_total:
-        yield error("frames", playlist.path, f"{frames} frames, planned are {plan.frames_total}")
+_MASTER_RULES = (
+    "codecs_mismatch",
+    "resolution_mismatch",
+    "frame_rate_mismatch",
+    "video_range_mismatch",
+    "group_missing",
+    "default_wrong",
+    "language_missing",
+    "iframes_missing",
+    "average_bandwidth_wrong",
+)
+_PLAYLIST_RULES = (
+    "extinf_mismatch",
+    "target_duration_exceeded",
+    "endlist_missing",
+    "iframe_range_wrong",
+    "key_uri_shared",
+)
+_DASH_RULES = (
+    "dash_timeline_mismatch",
+    "dash_duration_mismatch",
+    "dash_attributes_missing",
+    "dash_codecs_mismatch",
+)
+_BOX_RULES = (
+    "extinf_mismatch",
+    "timeline_gap",
+    "segment_without_keyframe",
+    "encryption_missing",
+    "scheme_mismatch",
+)

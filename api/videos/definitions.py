@@ -16,6 +16,8 @@ from engine.services.metadata import Metadata
 log = structlog.get_logger(__name__)
 
 WORKFLOW = "video_processing"
+AFTER_DELETE = "video_deleted"
+"""Removes a deleted video's keys, which only the workers can reach."""
 
 
 def shipped() -> Iterable[tuple[str, bytes]]:

@@ -7,6 +7,7 @@ import mimetypes
 import os
 import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,18 @@ class MediaFolder:
             for path in (self.root / "sources").glob(f"*/{SOURCE_NAME}{PART_SUFFIX}")
             if path.is_file()
         ]
+
+    def documents(self, keys: Iterable[str]) -> list[Any]:
+        """JSON files by their storage keys; what is gone or unreadable is left out."""
+        found = []
+        for key in keys:
+            path = self.root.joinpath(*key.split("/"))
+            if not all(_PART.fullmatch(part) for part in key.split("/")) or path.resolve() != path:
+                continue
+            with contextlib.suppress(msgspec.DecodeError, OSError):
+                if path.stat().st_size <= MANIFEST_BYTES_MAX:
+                    found.append(msgspec.json.decode(path.read_bytes()))
+        return found
 
     def sources_of(self, prefix: str) -> list[str]:
         """Ids beginning so of which a source is here."""

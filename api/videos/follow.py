@@ -17,8 +17,9 @@ import structlog
 from msgspec import Struct
 
 from api.videos.events import EventHub
+from api.videos.files import MediaFolder
 from api.videos.models import OPEN_STATUSES, VideoStatus
-from api.videos.report import TaskLine, report, task_lines
+from api.videos.report import TaskLine, chunk_documents, report, task_lines
 from api.videos.store import StoreUnavailableError, VideoRow, VideoStore
 from api.videos.view import Failure, Snapshot, built, changes, snapshot, waiting_since
 from api.videos.wire import latest_tasks
@@ -57,8 +58,16 @@ class Follower:
     """One for each server; all methods belong to the event loop's thread."""
 
     def __init__(
-        self, engine: Engine, store: VideoStore, hub: EventHub, clock: Clock, timings: FollowTimings
+        self,
+        engine: Engine,
+        store: VideoStore,
+        hub: EventHub,
+        *,
+        media: MediaFolder,
+        clock: Clock,
+        timings: FollowTimings,
     ) -> None:
+        self._media = media
         self._timings = timings
         self._engine = engine
         self._store = store
@@ -101,6 +110,11 @@ class Follower:
         if known is None and row.document:
             known = msgspec.convert(row.document, Snapshot)
         return known
+
+    async def report(self, workflow: dict[str, Any]) -> dict[str, Any]:
+        """How a video was made, as its workflow and the documents of its chunks tell."""
+        documents = await asyncio.to_thread(self._media.documents, chunk_documents(workflow))
+        return report(workflow, documents)
 
     async def refresh(self, workflow_id: str, *, fresh: bool = False) -> None:
         """Read one workflow now; write, then tell.
@@ -197,7 +211,7 @@ class Follower:
             lines = task_lines(workflow)
             self._waiting[video_id] = waiting_since(workflow)
         if workflow and now.status not in OPEN_STATUSES:
-            await self._store.keep_report(video_id, report(workflow))
+            await self._store.keep_report(video_id, await self.report(workflow))
         if not await self._persist(row, now, now_ms):
             return
         self._tell(video_id, before, now, lines)

@@ -162,9 +162,7 @@ def field_errors(found: Any) -> tuple[FieldError, ...]:
         if where and where[0] in {"body", "query", "path", "header"}:
             where = where[1:]
         # Branches of a union are no part of the document.
-        where = [
-            part for part in where if not part.startswith(("constrained-", "function-", "RenditionWish"))
-        ]
+        where = [part for part in where if not part.startswith(("constrained-", "function-", "<"))]
         path = ".".join(where) or "body"
         errors.append(FieldError(path=path, message=str(each["msg"]), accepted=_accepted(each, path)))
     return tuple(errors)

@@ -8,7 +8,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from api.videos.options import METADATA_KEYS_MAX, TEXT_CHARS_MAX, Drm, Overrides, ProfileName, VideoOptions
+from api.videos.options import (
+    METADATA_KEYS_MAX,
+    TEXT_CHARS_MAX,
+    Overrides,
+    ProfileName,
+    Protection,
+    VideoOptions,
+)
 from api.videos.requests import Request
 
 
@@ -98,7 +105,7 @@ class PlanVideo(Request):
     video_id: str
     profile: ProfileName = "default"
     overrides: Overrides | None = None
-    drm: bool | Drm | None = None
+    drm: Protection | None = None
 
 
 class EditVideo(Request):

@@ -27,20 +27,20 @@ PROFILES_MAX = 200
 
 
 class ProfileView(Answer):
-    """A profile with every field. `version` counts the changes of an operator's own."""
+    """A profile with every field that was given. `revision` counts the changes of an operator's own."""
 
     name: str
     description: str
     shipped: bool
-    version: int
+    revision: int
     profile: dict[str, Any] = Field(description="As PUT takes it.")
 
 
 @cache
 def shipped_profiles() -> dict[str, dict[str, Any]]:
-    """The profiles that come with this version, by name: {description, profile}."""
+    """The profiles that come with this version, by name."""
     content = (files("api.videos") / "shipped_profiles.json").read_bytes()
-    return {str(each["profile"]["name"]): each for each in msgspec.json.decode(content)}
+    return {str(each["name"]): each for each in msgspec.json.decode(content)}
 
 
 class Profiles:
@@ -125,14 +125,9 @@ def _require_own(name: str) -> None:
 
 
 def _shipped(name: str) -> ProfileView:
-    found = shipped_profiles()[name]
-    profile = found["profile"]
+    profile = shipped_profiles()[name]
     return ProfileView(
-        name=name,
-        description=found["description"],
-        shipped=True,
-        version=int(profile.get("version", 1)),
-        profile=profile,
+        name=name, description=profile["description"], shipped=True, revision=1, profile=profile
     )
 
 
@@ -142,6 +137,10 @@ def _own(document: Document) -> ProfileView:
 
 
 def _view(name: str, body: dict[str, Any], revision: int) -> ProfileView:
-    profile = {**body, "name": name, "version": revision}
-    description = str(profile.pop("description", "") or "")
-    return ProfileView(name=name, description=description, shipped=False, version=revision, profile=profile)
+    return ProfileView(
+        name=name,
+        description=str(body.get("description") or ""),
+        shipped=False,
+        revision=revision,
+        profile={**body, "name": name},
+    )

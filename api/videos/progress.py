@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
-from api.videos.wire import TASK_STATUS, Json, base_ref, obj, objs, output, real, text, whole
+from api.videos.wire import TASK_STATUS, Json, base_ref, obj, objs, output, real, whole
 
 FRACTION_MAX_OPEN = 0.99
 """One percent is kept for the end: only a finished workflow is all of it."""
@@ -18,11 +18,10 @@ PACE_AFTER_S = 2.0
 ETA_AFTER_FRACTION = 0.05
 """Before these an estimate is noise."""
 ETA_S_MAX = 30 * 24 * 3600.0
-REFERENCE_PIXELS = 1280 * 720
 AUDIO_SPEED = 30.0
 """Media seconds a second that one sound track takes, where the plan does not say."""
 LIGHT_SECONDS = 1.0
-"""Subtitles, stills, a preview's package: predicted like this."""
+"""Subtitles, stills, a preview's package, and what no plan names: predicted like this."""
 
 PHASES: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("validate", ("media_validate", "media_scan"), "looking into the file"),
@@ -170,7 +169,7 @@ def encode_items(plan: Json, tasks: Iterable[Json]) -> list[Item]:
         ref = base_ref(task)
         if task.get("taskType") in types and not ref.startswith("redo_"):
             found[ref] = task_done(task)
-            expected.setdefault(ref, _seconds_of(task, plan))
+            expected.setdefault(ref, LIGHT_SECONDS)
     return [Item(seconds=seconds, done=found.get(ref, 0.0)) for ref, seconds in expected.items()]
 
 
@@ -217,16 +216,6 @@ def _expected(plan: Json) -> dict[str, float]:
 
 def _frames(chunk: Json) -> float:
     return max(real(chunk.get("frames")) or 1.0, 1.0)
-
-
-def _seconds_of(task: Json, plan: Json) -> float:
-    """Predicted seconds of a task the plan does not name."""
-    if task.get("taskType") != "media_encode":
-        return LIGHT_SECONDS
-    named = text(obj(task.get("inputData")).get("rendition")) or base_ref(task).removeprefix("encode_")
-    planned = next((each for each in objs(plan.get("renditions")) if each.get("name") == named), {})
-    pixels = max(real(planned.get("width")) or 640.0, 1.0) * max(real(planned.get("height")) or 360.0, 1.0)
-    return pixels / REFERENCE_PIXELS * max(real(plan.get("durationSeconds")) or 0.0, 1.0)
 
 
 def _measured(tasks: Iterable[Json]) -> float:

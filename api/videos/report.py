@@ -23,9 +23,6 @@ _MAKERS = frozenset(
 )
 _CHECKERS = frozenset({"media_verify", "media_stitch", "media_package", "media_check"})
 _QUALITY_MORE = ("xpsnrDb", "aligned", "targetMean", "targetP5", "passed", "cpuSeconds")
-_NOT_FROM_SCAN = frozenset(
-    {"facts", "verdicts", "progress", "error", "videoId", "sourceKey", "sourceSha256", "sourceSize"}
-)
 
 
 class TaskLine(Struct, kw_only=True, frozen=True, rename="camel"):
@@ -54,15 +51,26 @@ def task_lines(workflow: Json) -> dict[str, TaskLine]:
     }
 
 
-def report(workflow: Json) -> dict[str, Any]:
-    """The parts of models.Report that the workflow tells."""
+def chunk_documents(workflow: Json) -> list[str]:
+    """Storage keys of the documents that list the chunks of each rendition with their whole provenance."""
+    stitched = objs(output(last(latest_tasks(workflow), "media_stitch")).get("renditions"))
+    return [key for each in stitched if (key := text((obj(each.get("video")) or each).get("sources")))]
+
+
+def report(workflow: Json, documents: Iterable[object] = ()) -> dict[str, Any]:
+    """The parts of models.Report that the workflow tells.
+
+    Args:
+        workflow: the wire's Workflow with its tasks.
+        documents: those that `chunk_documents` names, as far as they could be read.
+    """
     tasks = latest_tasks(workflow)
     lines = task_lines(workflow)
     plan = obj(output(last(tasks, "media_plan")).get("plan"))
     probed = obj(output(last(tasks, "media_probe_encodes")))
     return {
         "plan": plan or None,
-        "artefacts": artefacts(tasks),
+        "artefacts": artefacts(tasks, documents),
         "quality": [_quality(each) for each in measurements(tasks)],
         "gate": [
             verdict
@@ -72,17 +80,12 @@ def report(workflow: Json) -> dict[str, Any]:
         ],
         "validation": [_finding(each) for task in tasks for each in _findings(task)],
         "per_title": obj(plan.get("perTitle")) or obj(probed.get("perTitle")) or probed or None,
-        "scan": {
-            name: value
-            for name, value in output(last(tasks, "media_scan")).items()
-            if name not in _NOT_FROM_SCAN
-        }
-        or None,
+        "scan": obj(output(last(tasks, "media_scan")).get("scan")) or None,
         "timings": [_timing(task, lines[str(task.get("taskId"))]) for task in _media_tasks(workflow)],
     }
 
 
-def artefacts(tasks: Iterable[Json]) -> list[dict[str, Any]]:
+def artefacts(tasks: Iterable[Json], documents: Iterable[object] = ()) -> list[dict[str, Any]]:
     """Everything that was made, once each: what it is, from what, by which command, by whom, for how much."""
     found: dict[str, dict[str, Any]] = {}
     for task in tasks:
@@ -90,6 +93,12 @@ def artefacts(tasks: Iterable[Json]) -> list[dict[str, Any]]:
             for thing in things(output(task)):
                 made = _artefact(task, thing)
                 found.setdefault(str(made["path"] or task.get("taskId")), made)
+    for document in documents:
+        # What travels from task to task of a chunk has no command; its rendition's document has.
+        for thing in things(document):
+            known = found.get(str(thing.file.get("key")))
+            if known is not None:
+                known.update(obj(thing.record.get("provenance")))
     return list(found.values())
 
 

@@ -21,7 +21,6 @@ from api.videos.models import OPEN_STATUSES, EditVideo, PlanVideo, VideoStatus
 from api.videos.options import VideoOptions, drm_input
 from api.videos.plans import PlanSource, make_plan
 from api.videos.profiles import Profiles
-from api.videos.report import report
 from api.videos.store import Idempotency, StoreUnavailableError, VideoFilter, VideoRow, VideoStore
 from api.videos.uploads import Received, UploadLimits, disk_full
 from api.videos.view import Snapshot, changes
@@ -33,6 +32,8 @@ from engine.services.executions import StartRequest
 log = structlog.get_logger(__name__)
 
 FIRST_VERSION = "v1"
+MEANT_NULLS = frozenset({"loudness", "chunkSeconds", "clip", "crop", "watermark"})
+"""Overrides that null takes away; elsewhere it says that nothing differs."""
 PLAN_PREFIX = "plan_"
 """Ids of uploads that are only planned."""
 FORGET_MS = 60_000
@@ -79,7 +80,7 @@ class VideoService:
         self.profiles = Profiles(engine.documents, clock)
         self._store = store
         self._new_id = new_id
-        self._follower = Follower(engine, store, self.hub, clock, timings)
+        self._follower = Follower(engine, store, self.hub, media=media, clock=clock, timings=timings)
         self._keys_in_use: set[str] = set()
         self._loops: list[asyncio.Task[None]] = []
 
@@ -291,7 +292,7 @@ class VideoService:
         if ended and (stored := await self._store.report(row.id)):
             return stored
         workflow = await self.workflow(row)
-        return report(workflow) if workflow else {}
+        return await self._follower.report(workflow) if workflow else {}
 
     async def workflow(self, row: VideoRow) -> dict[str, Any] | None:
         """The video's workflow on the wire, None when it has none (any more)."""
@@ -367,8 +368,20 @@ class VideoService:
         if row.workflow_id:
             with suppress(RefusedError):
                 await self.engine.executions.terminate(row.workflow_id, "the video was deleted")
+        if drm_input(row.options.get("drm")) is not None:
+            await self._forget_keys(row)
         await asyncio.to_thread(self.media.remove, video_id)
         log.info("video_deleted", video_id=video_id)
+
+    async def _forget_keys(self, row: VideoRow) -> None:
+        request = StartRequest(
+            name=definitions.AFTER_DELETE,
+            correlation_id=row.id,
+            idempotency_key=f"{row.id}/deleted",
+            idempotency_strategy="RETURN_EXISTING",
+            input={"videoId": row.id, "version": row.version},
+        )
+        await self.engine.executions.start(request)
 
     # --------------------------------------------------------------------------------------- recovery
     async def _recover(self) -> None:
@@ -411,6 +424,9 @@ class VideoService:
 
     async def _remove_deleted(self) -> None:
         for row in await self._store.deleted():
+            if drm_input(row.options.get("drm")) is not None:
+                # Found again when it was started: a crash came between the row and the workflow.
+                await self._forget_keys(row)
             await asyncio.to_thread(self.media.remove, row.id)
             if self.clock.now_ms() - row.deleted_ms >= FORGET_MS:
                 await self._store.forget(row.id)
@@ -421,11 +437,10 @@ def _kept(options: VideoOptions | PlanVideo) -> dict[str, Any]:
     wanted = {"overrides", "drm", "priority", "passthrough"}
     kept = options.model_dump(mode="json", by_alias=True, exclude_unset=True, include=wanted)
     if kept.get("overrides"):
-        # Null is a value of its own only for the loudness; elsewhere it says that nothing differs.
         kept["overrides"] = {
             name: value
             for name, value in kept["overrides"].items()
-            if value is not None or name == "loudness"
+            if value is not None or name in MEANT_NULLS
         }
     return kept
 

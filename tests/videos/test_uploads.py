@@ -104,6 +104,16 @@ def test_zero_bytes_are_refused(start_server: Callable[..., RunningServer]) -> N
         ({"profile": "nope"}, "profile"),
         ({"colour": 1}, "colour"),
         ({"overrides": {"codecs": ["mp3"]}}, "overrides.codecs.0"),
+        ({"overrides": {"renditions": ["720"]}}, "overrides.renditions.0"),
+        ({"overrides": {"renditions": [{"height": 720, "codec": "mpeg2"}]}}, "overrides.renditions.0.codec"),
+        ({"overrides": {"hdr": "on"}}, "overrides.hdr"),
+        ({"overrides": {"audioCodecs": ["mp3"]}}, "overrides.audioCodecs.0"),
+        ({"overrides": {"chunkSeconds": 0}}, "overrides.chunkSeconds"),
+        ({"overrides": {"clip": {"start": 5, "end": 2}}}, "overrides.clip"),
+        ({"drm": {"scheme": "rot13"}}, "drm.scheme"),
+        ({"drm": {"systems": ["vhs"]}}, "drm.systems.0"),
+        ({"drm": {"keySource": "chance"}}, "drm.keySource"),
+        ({"drm": {"key": "00"}}, "drm.key"),
         ({"overrides": {"bogus": 1}}, "overrides.bogus"),
         ({"priority": 100}, "priority"),
     ],
@@ -235,10 +245,45 @@ def test_other_bodies_have_their_codes(
 
 
 def test_what_is_asked_but_not_built_is_refused(shared: RunningServer) -> None:
-    """A video that should be protected is not published unprotected: 501."""
-    answer = shared.upload(b"x", {"drm": True})
+    """A callback that would never come is refused: 501."""
+    answer = shared.upload(b"x", {"callbackUrl": "http://example.com/"})
 
     assert (answer.status_code, answer.json()["code"]) == (501, "not_available_yet")
+
+
+def test_the_announced_checksum_is_kept_to(start_server: Callable[..., RunningServer]) -> None:
+    """A file that is not the announced one is 422 `checksum_mismatch` and leaves nothing."""
+    server = start_server()
+
+    def send(sha256: str) -> httpx.Response:
+        return server.http.post(
+            "/api/v1/videos", data={"sha256": sha256}, files={"file": ("a.mp4", b"bytes")}
+        )
+
+    wrong, none = send("0" * 64), send("short")
+    left = server.leftovers()
+    right = send(hashlib.sha256(b"bytes").hexdigest().upper())
+
+    assert (wrong.status_code, wrong.json()["code"]) == (422, "checksum_mismatch")
+    assert (none.status_code, none.json()["errors"][0]["path"]) == (422, "sha256")
+    assert left == []
+    assert right.status_code == 201
+
+
+def test_the_same_file_again_is_recognised(start_server: Callable[..., RunningServer]) -> None:
+    """A second upload of the same bytes is a video of its own that names the first."""
+    server = start_server()
+
+    first = server.upload(b"same bytes", {"title": "The first"}).json()
+    again = server.upload(b"same bytes").json()
+    other = server.upload(b"other bytes").json()
+
+    [verdict] = again["verdicts"]
+    assert (verdict["code"], verdict["severity"]) == ("duplicate_source", "info")
+    assert first["id"] in verdict["message"]
+    assert "The first" in verdict["message"]
+    assert again["id"] != first["id"]
+    assert first["verdicts"] == other["verdicts"] == []
 
 
 def test_a_key_makes_an_upload_repeatable(shared: RunningServer) -> None:

@@ -11,6 +11,24 @@ INVALID_CHARSET = "Invalid UTF-8 in decoded subtitles text"
 """What FFmpeg says when a track's text is in another encoding than it should be."""
 
 
+CAPTIONED_CODECS = frozenset({"h264", "hevc", "mpeg1video", "mpeg2video"})
+"""Pictures that captions may lie in."""
+
+CAPTIONS_FOUND = "ATSC A53 Part 4 Closed Captions"
+"""What ffprobe calls captions in a frame."""
+
+# Captioned pictures carry caption data in every frame, empty where nobody speaks.
+CAPTIONS_LOOKED_FOR_SECONDS = 2
+
+
+def captions_args(ffprobe: str, source: str, stream_index: int) -> list[str]:
+    """Kinds of data in the first frames of the picture on stdout: `CAPTIONS_FOUND` is among them, or not."""
+    guards = [word for name, value in GUARDS.items() for word in (f"-{name}", str(value))]
+    shown = ["-of", "json=compact=1", "-show_entries", "frame_side_data=side_data_type"]
+    looked_at = ["-select_streams", str(stream_index), "-read_intervals", f"%+{CAPTIONS_LOOKED_FOR_SECONDS}"]
+    return [ffprobe, "-hide_banner", "-loglevel", "error", *guards, *looked_at, *shown, "-i", source]
+
+
 def text_args(
     ffmpeg_path: str, track: TextPlan, *, source: str, target: str, charset: str | None = None
 ) -> list[str]:
@@ -33,12 +51,13 @@ def text_args(
         if track.codec == "dvb_teletext":
             options = {"txt_format": "text", "txt_page": "subtitle"}
         if charset is not None:
-            options["sub_charenc"] = charset
+            options["sub_charenc:s"] = charset
         # Some formats know when a text appears and not when it goes: until the next one.
         ending = {"fix_sub_duration": None} if track.codec == "dvb_teletext" else {}
         stream = ffmpeg.input(source, **GUARDS, **options, **ending)[str(track.stream_index)]
     output = ffmpeg.output(stream, target, **{"c:s": "webvtt", "format": "webvtt", **CLEAN})
-    return compiled(ffmpeg_path, output, "warning", *PROGRESS)
+    # A cue that cannot be read is left out; how many there are decides nothing.
+    return compiled(ffmpeg_path, output, "warning", *PROGRESS, "-max_error_rate", "1")
 
 
 def text_bytes_args(ffmpeg_path: str, track: TextPlan, *, source: str, target: str) -> list[str]:

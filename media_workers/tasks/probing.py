@@ -1,14 +1,21 @@
 """Looking into media files: facts and verdicts of a source, measurements of our own files."""
 
+import errno
+import os
+import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from media_workers.media.commands import packets_args, probe_args
+from media_workers.media.catalogue import verdict
 from media_workers.media.facts import SourceFacts, facts_from_probe
 from media_workers.media.packets import PacketScan
+from media_workers.media.text import CAPTIONED_CODECS, CAPTIONS_FOUND, captions_args
 from media_workers.media.verdicts import Limits, Verdict, judge, judge_head, judge_unopened, rejection
 from media_workers.sdk import TaskContext, TaskFailed, TaskRejected
 from media_workers.tasks.tools import PROBE_LIMITS, run_tool, run_tool_unchecked
@@ -30,11 +37,10 @@ def inspect_source(ctx: TaskContext, path: Path, *, audio_only_allowed: bool = F
         TaskRejected: with the code and the sentence of the verdict that speaks against it.
         TaskCancelled: the run was cancelled.
     """
-    size_bytes = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
+    size_bytes, head = checked_source(path)
     refused = judge_head(size_bytes, head)
     if refused is not None:
+        _report(ctx, refused, head)
         raise _rejected(refused, (refused,), None)
     probe = _probe_source(ctx, path, size_bytes, head)
     limits = Limits()
@@ -49,8 +55,42 @@ def inspect_source(ctx: TaskContext, path: Path, *, audio_only_allowed: bool = F
     run_tool_unchecked(
         ctx, packets_args(ctx.resources.binaries.ffprobe, str(path)), limits=PROBE_LIMITS, on_line=scan.feed
     )
-    facts = facts_from_probe(probe, size_bytes=size_bytes, packets=scan)
+    facts = _with_captions(ctx, path, facts_from_probe(probe, size_bytes=size_bytes, packets=scan))
     return _accept(facts, limits, audio_only_allowed=audio_only_allowed)
+
+
+def _with_captions(ctx: TaskContext, path: Path, facts: SourceFacts) -> SourceFacts:
+    """Say whether there are captions inside the picture, which shows in its decoded frames alone."""
+    video = facts.video
+    if video is None or video.closed_captions or video.codec not in CAPTIONED_CODECS:
+        return facts
+    args = captions_args(ctx.resources.binaries.ffprobe, str(path), video.index)
+    result = run_tool_unchecked(ctx, args, limits=PROBE_LIMITS)
+    found = CAPTIONS_FOUND in result.stdout.decode(errors="replace")
+    return replace(facts, video=replace(video, closed_captions=found))
+
+
+def checked_source(path: Path) -> tuple[int, bytes]:
+    """Size and first bytes of a source, which must be a plain file and no link, pipe or device.
+
+    Raises:
+        TaskRejected: `not_regular_file`.
+        OSError: it cannot be read.
+    """
+    try:
+        # Without O_NONBLOCK, opening a pipe would wait for its writer.
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno not in {errno.ELOOP, errno.ENXIO}:
+            raise
+        refused = verdict("not_regular_file")
+        raise _rejected(refused, (refused,), None) from error
+    with os.fdopen(handle, "rb") as file:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            refused = verdict("not_regular_file")
+            raise _rejected(refused, (refused,), None)
+        return found.st_size, file.read(HEAD_BYTES)
 
 
 def measure(ctx: TaskContext, path: Path) -> tuple[Mapping[str, Any], PacketScan]:
@@ -78,9 +118,10 @@ def _probe_source(ctx: TaskContext, path: Path, size_bytes: int, head: bytes) ->
     argv = probe_args(ctx.resources.binaries.ffprobe, str(path))
     result = run_tool_unchecked(ctx, argv, limits=PROBE_LIMITS)
     if not result.ok:
-        verdict = judge_unopened(size_bytes, head, result.stderr_tail)
+        refused = judge_unopened(size_bytes, head, result.stderr_tail)
         ctx.note(f"ffprobe refused the source (exit {result.exit_code}): {result.stderr_tail[-1000:]}")
-        raise _rejected(verdict, (verdict,), None)
+        _report(ctx, refused, head)
+        raise _rejected(refused, (refused,), None)
     return _document(result.stdout)
 
 
@@ -110,3 +151,22 @@ def _rejected(refused: Verdict, verdicts: tuple[Verdict, ...], facts: SourceFact
     if facts is not None:
         output["facts"] = facts
     return TaskRejected(refused.code, refused.message, output)
+
+
+# A playlist that names what no upload has business with: files of the machine, its own network.
+_REACHING = re.compile(
+    rb"(?:file|https?|tcp|udp|rtsp|rtmp|ftp|gopher|data|subfile)://|(?<![\w.])/(?:etc|proc|sys|dev|root|home)/",
+    re.IGNORECASE,
+)
+
+
+def _report(ctx: TaskContext, refused: Verdict, head: bytes) -> None:
+    """Tell the operator of a file that was made to make tools open something else."""
+    if refused.code != "forbidden_container":
+        return
+    reached = _REACHING.search(head)
+    if reached is not None:
+        ctx.note(
+            "security event: the upload is a list that points at "
+            f"{reached.group().decode('ascii', 'replace')}...; it was not opened"
+        )

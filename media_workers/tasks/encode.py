@@ -8,6 +8,7 @@ import msgspec
 
 from media_workers.media.calibration import Measured
 from media_workers.media.chunks import Chunk
+from media_workers.media.encoders import TWO_PASS
 from media_workers.media.estimate import predicted_seconds
 from media_workers.media.plan import Plan, Rendition
 from media_workers.media.verify import Finding, check_rendition, header_hash
@@ -16,6 +17,7 @@ from media_workers.procs.runner import ProcResult
 from media_workers.sdk import Record, TaskContext, TaskFailed, TaskRejected, worker
 from media_workers.storage import Artefact, artefact_key, facts_of
 from media_workers.tasks.calibration import learn, load_calibration
+from media_workers.tasks.overlay import overlay_path, overlay_recipe
 from media_workers.tasks.plan import EncodeInput, plan_of
 from media_workers.tasks.probing import measure
 from media_workers.tasks.records import EncodedChunk, Provenance, file_ref
@@ -50,12 +52,13 @@ class ChunkFacts(Record, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """One chunk of one title, and who works on it."""
+    """One chunk of one title, and who works on it; `overlay` stands for the watermark in recipes."""
 
     ctx: TaskContext
     job: EncodeInput
     plan: Plan
     chunk: Chunk
+    overlay: str | None
 
     @property
     def version(self) -> str:
@@ -63,7 +66,7 @@ class _Work:
 
     def key(self, rendition: Rendition) -> str:
         # The version belongs to the key: another encoder makes other pictures from the same arguments.
-        recipe = recipe_of(self.plan, rendition, self.chunk)
+        recipe = recipe_of(self.plan, rendition, self.chunk, overlay=self.overlay)
         return artefact_key("chunk", self.job.source_sha256, recipe, rendition.name, self.chunk, self.version)
 
 
@@ -88,7 +91,7 @@ def encode_chunk(
     ctx: TaskContext, job: EncodeInput, plan: Plan, wanted: Sequence[Rendition], chunk: Chunk
 ) -> tuple[EncodedChunk, ...]:
     """Encode the renditions that are not there yet, in one process; check and store each."""
-    work = _Work(ctx, job, plan, chunk)
+    work = _Work(ctx, job, plan, chunk, overlay_recipe(ctx, plan))
     done: dict[str, EncodedChunk] = {}
     for rendition in wanted:
         found = ctx.resources.artefacts.find(job.video_id, work.key(rendition))
@@ -100,9 +103,19 @@ def encode_chunk(
     return tuple(done[rendition.name] for rendition in wanted)
 
 
-def recipe_of(plan: Plan, rendition: Rendition, chunk: Chunk) -> list[list[str]]:
-    """The commands that make one rendition of a chunk alone, without a path; what the result depends on."""
-    return _commands("ffmpeg", plan, [rendition], chunk, source="SOURCE", targets=["TARGET"], log="PASSES")
+def recipe_of(
+    plan: Plan, rendition: Rendition, chunk: Chunk, *, overlay: str | None = None
+) -> list[list[str]]:
+    """The commands that make one rendition of a chunk alone, without a path; what the result depends on.
+
+    Args:
+        plan: of the title.
+        rendition: which one.
+        chunk: which part.
+        overlay: from `overlay_recipe`.
+    """
+    files = _Files(source="SOURCE", targets=("TARGET",), log="PASSES", overlay=overlay)
+    return _commands("ffmpeg", plan, [rendition], chunk, files)
 
 
 def rendition_findings(
@@ -196,15 +209,13 @@ def _run(
         what += f", chunk {work.chunk.number + 1} of {len(work.plan.chunks)}"
     for item in renditions:
         (folder / item.name).mkdir()
-    commands = _commands(
-        work.ctx.resources.binaries.ffmpeg,
-        work.plan,
-        renditions,
-        work.chunk,
+    files = _Files(
         source=str(source),
-        targets=[str(folder / item.name / VIDEO_NAME) for item in renditions],
+        targets=tuple(str(folder / item.name / VIDEO_NAME) for item in renditions),
         log=str(folder / PASSES_NAME),
+        overlay=overlay_path(work.ctx, work.plan, folder),
     )
+    commands = _commands(work.ctx.resources.binaries.ffmpeg, work.plan, renditions, work.chunk, files)
     return [
         run_tool(
             work.ctx,
@@ -219,28 +230,32 @@ def _run(
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """Paths of a command, or what stands for them in a recipe."""
+
+    source: str
+    targets: tuple[str, ...]
+    log: str
+    overlay: str | None
+
+
 def _commands(
-    ffmpeg: str,
-    plan: Plan,
-    renditions: Sequence[Rendition],
-    chunk: Chunk,
-    *,
-    source: str,
-    targets: Sequence[str],
-    log: str,
+    ffmpeg: str, plan: Plan, renditions: Sequence[Rendition], chunk: Chunk, files: _Files
 ) -> list[list[str]]:
-    """One command, or the two passes that VP9 takes."""
-    two_passes = any(item.encoder == "libvpx-vp9" for item in renditions)
+    """One command, or the two passes that some encoders take."""
+    two_passes = any(item.encoder in TWO_PASS for item in renditions)
     return [
         video_args(
             ffmpeg,
             plan,
             renditions,
-            source=source,
-            targets=targets,
+            source=files.source,
+            targets=files.targets,
             chunk=chunk,
-            pass_log=log if two_passes else None,
+            pass_log=files.log if two_passes else None,
             pass_number=number,
+            overlay=files.overlay,
         )
         for number in ((1, 2) if two_passes else (None,))
     ]
@@ -252,10 +267,13 @@ def _spans(count: int) -> list[tuple[float, float]]:
 
 def _argv(work: _Work, renditions: Sequence[Rendition]) -> tuple[str, ...]:
     """What was run, with names in the place of our paths; a second pass follows the first."""
-    targets = [f"TARGET/{item.name}/{VIDEO_NAME}" for item in renditions]
-    commands = _commands(
-        "ffmpeg", work.plan, renditions, work.chunk, source="SOURCE", targets=targets, log="TARGET/passes"
+    files = _Files(
+        source="SOURCE",
+        targets=tuple(f"TARGET/{item.name}/{VIDEO_NAME}" for item in renditions),
+        log=f"TARGET/{PASSES_NAME}",
+        overlay=work.overlay,
     )
+    commands = _commands("ffmpeg", work.plan, renditions, work.chunk, files)
     return tuple(word for command in commands for word in command)
 
 

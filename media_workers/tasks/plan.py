@@ -34,7 +34,7 @@ class PlanInput(Record, frozen=True, kw_only=True):
     source_key: str
     source_sha256: str
     facts: SourceFacts
-    profile: str | None = None
+    profile: str | dict[str, Any] | None = None
     overrides: dict[str, Any] | None = None
     drm: dict[str, Any] | bool | None = None
     per_title: PerTitle | None = None
@@ -75,10 +75,14 @@ class EncodeInput(Record, frozen=True, kw_only=True):
 
 
 class PlanOutput(Record, frozen=True, kw_only=True):
-    """Output of media_plan: the plan, where it is stored, and the two forks: the preview's and the rest's."""
+    """Output of media_plan: the plan, where it is stored, and the two forks: the preview's and the rest's.
+
+    `protected` says whether the title is going to be encrypted.
+    """
 
     plan: Plan
     plan_key: str
+    protected: bool
     preview_tasks: list[WorkflowTask]
     preview_inputs: dict[str, BranchInput | EncodeInput]
     fork_tasks: list[WorkflowTask]
@@ -107,6 +111,7 @@ def plan(job: PlanInput, ctx: TaskContext) -> PlanOutput:
     return PlanOutput(
         plan=planned,
         plan_key=plan_key,
+        protected=bool(job.drm),
         preview_tasks=_tasks(early),
         preview_inputs={ref: given for ref, (_, given) in early.items()},
         fork_tasks=_tasks(rest),
@@ -153,21 +158,30 @@ def branches(job: PlanInput, planned: Plan, plan_key: str) -> tuple[Work, Work]:
         what the preview is made of, and the rest. Without a preview everything is in the rest. Of the rest
         the groups that take longest come first, so that they do not end last.
     """
-    source = {"video_id": job.video_id, "source_key": job.source_key, "source_sha256": job.source_sha256}
+    base = BranchInput(
+        video_id=job.video_id,
+        source_key=job.source_key,
+        source_sha256=job.source_sha256,
+        plan_key=plan_key,
+    )
     early: Work = {}
     rest: Work = {}
     width = max(4, math.ceil(math.log10(len(planned.chunks) + 1)))
     for group in sorted(planned.groups, key=lambda item: -item.predicted_seconds):
         place = early if planned.preview in group.renditions else rest
         for chunk in planned.chunks:
-            given = EncodeInput(**source, plan_key=plan_key, renditions=group.renditions, chunk=chunk.number)
+            given = EncodeInput(
+                video_id=base.video_id,
+                source_key=base.source_key,
+                source_sha256=base.source_sha256,
+                plan_key=plan_key,
+                renditions=group.renditions,
+                chunk=chunk.number,
+            )
             place[f"encode_{group.name}_c{chunk.number:0{width}d}"] = ("media_encode", given)
-    base = BranchInput(**source, plan_key=plan_key)
     for track in planned.audio:
         place = early if planned.preview and track.default and track.group == "aac" else rest
         place[track.name] = ("media_audio", msgspec.structs.replace(base, track=track.name))
-    for index in range(len(planned.text)):
-        rest[f"text_{index}"] = ("media_text", msgspec.structs.replace(base, text=index))
     for text in planned.text:
         rest[text.name] = ("media_text", msgspec.structs.replace(base, text=text.index))
     if planned.stills is not None:

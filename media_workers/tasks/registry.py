@@ -7,13 +7,16 @@ from media_workers.tasks.audio import audio
 from media_workers.tasks.classic import encode_720p, encode_1080p, encode_video, package_hls, validate_input
 from media_workers.tasks.cleanup import cleanup
 from media_workers.tasks.encode import encode
+from media_workers.tasks.gate import gate
 from media_workers.tasks.keys import keys
+from media_workers.tasks.measure import measure
 from media_workers.tasks.package import package
 from media_workers.tasks.plan import plan
 from media_workers.tasks.preview import preview
 from media_workers.tasks.publish import publish
 from media_workers.tasks.stills import stills
 from media_workers.tasks.stitch import stitch
+from media_workers.tasks.text import text
 from media_workers.tasks.validate import validate
 
 ResourceClass = Literal["io", "cpu-small", "cpu-large", "package"]
@@ -24,9 +27,12 @@ _SERVED: tuple[tuple[AnyWorker, ResourceClass], ...] = (
     (plan, "io"),
     (encode, "cpu-large"),
     (audio, "cpu-small"),
+    (text, "cpu-small"),
     (stills, "cpu-small"),
     (preview, "package"),
     (stitch, "cpu-small"),
+    (measure, "cpu-small"),
+    (gate, "io"),
     (keys, "io"),
     (package, "package"),
     (publish, "io"),

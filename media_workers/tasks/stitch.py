@@ -15,6 +15,7 @@ from media_workers.sdk import Record, TaskContext, TaskFailed, WorkflowTask, wor
 from media_workers.storage import MissingKeyError, artefact_key, facts_of
 from media_workers.tasks.audio import track_findings
 from media_workers.tasks.encode import VIDEO_NAME, ChunkFacts, bitrate_bps, refuse_broken
+from media_workers.tasks.measure import MeasureInput
 from media_workers.tasks.plan import BranchInput, plan_of
 from media_workers.tasks.probing import measure
 from media_workers.tasks.records import (
@@ -49,19 +50,6 @@ class StitchInput(BranchInput, frozen=True, kw_only=True):
     branches: dict[str, Branch] | None = None
     preview: dict[str, Branch] | None = None
     redone: dict[str, Branch] | None = None
-
-
-class MeasureInput(Record, frozen=True, kw_only=True):
-    """Input of media_measure, which the stitch prepares: one finished rendition."""
-
-    video_id: str
-    source_key: str
-    source_sha256: str
-    plan_key: str | None = None
-    plan: Plan | None = None
-    rendition: str
-    file: FileRef
-    attempt: int = 1
 
 
 class StitchOutput(Record, frozen=True, kw_only=True):
@@ -341,7 +329,6 @@ def _measuring(
             plan=job.plan,
             rendition=item.video.rendition,
             file=item.file,
-            attempt=item.video.attempt,
         )
         for item in renditions
         if plan.quality.target(item.video.rendition) is not None

@@ -20,10 +20,11 @@ from typing import Any
 import ffmpeg
 import msgspec
 
+from media_workers.media.chunks import Chunk
 from media_workers.media.gate import RungTarget, WindowScore
 from media_workers.media.guards import FRAME_PX_MAX, compiled
 from media_workers.media.ladder import Rendition
-from media_workers.media.picture import on_grid, open_picture, picture_plan, to_delivery
+from media_workers.media.picture import clock_of, picture_plan, planned_frames, to_rendition
 from media_workers.media.plan import Plan
 from media_workers.media.windows import Window
 
@@ -65,6 +66,7 @@ def measure_args(
     source: str,
     encoded: str,
     subsample: int,
+    overlay: str | None = None,
 ) -> list[str]:
     """Measure a rendition in one window; the results are files in the working folder (`read_window`).
 
@@ -76,6 +78,7 @@ def measure_args(
         source: path of the source.
         encoded: path of the rendition, the whole title.
         subsample: VMAF looks at every so many frames.
+        overlay: path of the watermark's file, when the plan has one.
 
     Raises:
         ValueError: the plan has no picture.
@@ -83,7 +86,10 @@ def measure_args(
     pixels = "yuv420p" if rendition.bit_depth == 8 else "yuv420p10le"
     made = _counted(_encoded(encoded, plan.rate, window), plan.rate, window.frames, pixels)
     reference = _counted(
-        reference_picture(plan, rendition, window, source=source), plan.rate, window.frames, pixels
+        reference_picture(plan, rendition, window, source=source, overlay=overlay),
+        plan.rate,
+        window.frames,
+        pixels,
     )
     shift_frames = min(window.frames, math.ceil(SHIFT_SECONDS * plan.rate))
     with_shifts = shift_frames >= SHIFT_FRAMES_MIN
@@ -102,21 +108,15 @@ def measure_args(
             there = _part(reference_split[2 + shift], shift, shift_frames - 2 + shift)
             results.append(ffmpeg.filter([here, there], "psnr", stats_file=log))
     outputs = [ffmpeg.output(result, "-", format="null") for result in results]
-    return compiled(ffmpeg_path, ffmpeg.merge_outputs(*outputs), "error")
+    return compiled(ffmpeg_path, ffmpeg.merge_outputs(*outputs), "error", *clock_of(plan, _chunk(window)))
 
 
-def reference_picture(plan: Plan, rendition: Rendition, window: Window, *, source: str) -> Any:
-    """The source as the encoder of a rendition sees it, for the frames of a window."""
-    video = picture_plan(plan)
-    picture = on_grid(
-        open_picture(source, video),
-        video,
-        plan.rate,
-        window.first_frame + window.frames,
-        video.pad_frames_max,
-    )
-    picture = _part(picture, window.first_frame, window.first_frame + window.frames)
-    return to_delivery(picture, video, rendition.width, rendition.height)
+def reference_picture(
+    plan: Plan, rendition: Rendition, window: Window, *, source: str, overlay: str | None = None
+) -> Any:
+    """The source as the encoder of a rendition is given it, for the frames of a window."""
+    picture = planned_frames(plan, source, _chunk(window))
+    return to_rendition(picture, picture_plan(plan), rendition, overlay=overlay)
 
 
 def bitrate_args(ffprobe: str, encoded: str, windows: Sequence[Window], rate: Fraction) -> list[str]:
@@ -255,6 +255,10 @@ class _VmafFrame(msgspec.Struct):
 
 class _VmafLog(msgspec.Struct):
     frames: list[_VmafFrame] = []
+
+
+def _chunk(window: Window) -> Chunk:
+    return Chunk(number=0, first_frame=window.first_frame, frames=window.frames)
 
 
 def _encoded(path: str, rate: Fraction, window: Window) -> Any:

@@ -50,8 +50,8 @@ class ProcLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     `output_bytes` bounds the captured stdout, `file_bytes` any file the tool writes, `memory_bytes` its
     address space, `idle_seconds` the time without a word on stdout or stderr. `stderr_bytes` of the end of
-    stderr are kept. Without `network` (the rule, for strangers' files) the tool has none, as far as the kernel
-    lets us.
+    stderr are kept. Without `network` (the rule, for strangers' files) the tool has none, as far as the
+    kernel lets us.
     """
 
     wall_seconds: float

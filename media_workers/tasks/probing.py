@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from media_workers.media.commands import packets_args, probe_args
 from media_workers.media.catalogue import verdict
 from media_workers.media.facts import SourceFacts, facts_from_probe
+from media_workers.media.guards import packets_args, probe_args
 from media_workers.media.packets import PacketScan
 from media_workers.media.text import CAPTIONED_CODECS, CAPTIONS_FOUND, captions_args
 from media_workers.media.verdicts import Limits, Verdict, judge, judge_head, judge_unopened, rejection

@@ -72,14 +72,23 @@ def run_tool(
         TaskCancelled: the run was cancelled.
         TaskFailed: `disk_full`, `limit_exceeded` or `tool_failed`; its last words are in the task's log.
     """
-    result = run_tool_unchecked(ctx, argv, limits=limits, cwd=cwd, on_line=on_line)
+    return checked(ctx, run_tool_unchecked(ctx, argv, limits=limits, cwd=cwd, on_line=on_line), what)
+
+
+def checked(ctx: TaskContext, result: ProcResult, what: str) -> ProcResult:
+    """Give the result back when the tool succeeded; `what` names the work in the sentence.
+
+    Raises:
+        TaskCancelled, TaskFailed: as `run_tool`.
+    """
     try:
         return result.check(what)
     except CancelledError as error:
         raise TaskCancelled(str(error)) from error
     except ProcFailedError as error:
         ctx.note(
-            f"{what} failed (exit {result.exit_code}, {result.killed or 'by itself'}): {shlex.join(argv)}"
+            f"{what} failed (exit {result.exit_code}, {result.killed or 'by itself'}): "
+            f"{shlex.join(result.argv)}"
         )
         ctx.note(result.stderr_tail[-STDERR_NOTE_CHARS_MAX:] or "the tool said nothing")
         raise TaskFailed(_code(error), str(error)) from error

@@ -66,12 +66,18 @@ class _Gathered:
             return None
 
 
-def read_package(site: Site, *, keys: Sequence[bytes] | None = None) -> Evidence:
+def read_package(
+    site: Site,
+    *,
+    keys: Sequence[bytes] | None = None,
+    published: tuple[PublishedFile, ...] | None = None,
+) -> Evidence:
     """Read a package.
 
     Args:
         site: where it lies.
         keys: content keys to look for in every file, where they must not be.
+        published: what every file should be; None reads it from the place's own publish manifest.
 
     Raises:
         SiteError: the place itself cannot be read.
@@ -86,7 +92,8 @@ def read_package(site: Site, *, keys: Sequence[bytes] | None = None) -> Evidence
     inits = _read_inits(gathered, streams)
     segments, texts = _read_segments(gathered, streams, inits)
     files = site.files()
-    published = _published(gathered) if files and PUBLISH_MANIFEST in files else None
+    if published is None and files and PUBLISH_MANIFEST in files:
+        published = _published(gathered)
     return Evidence(
         place=site.name,
         broken=tuple(gathered.broken),

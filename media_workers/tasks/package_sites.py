@@ -1,7 +1,7 @@
 """Where a package lies: a folder, or a web address. Both are only read, and within bounds."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -93,12 +93,30 @@ class LocalFolder:
         place = self.folder / path
         if not place.resolve().is_relative_to(self.folder) or not place.is_file():
             return None
-        try:
-            with place.open("rb") as file:
-                file.seek(offset)
-                return FileFacts(file.read(length), place.stat().st_size, None)
-        except OSError as error:
-            raise SiteError(f"{place} cannot be read: {error.strerror}") from error
+        return _read(place, offset, length)
+
+
+class StoredFiles:
+    """A package whose files are kept apart, as artefacts are.
+
+    Args:
+        name: what it is called in sentences.
+        files: the local file of each path of the package.
+    """
+
+    def __init__(self, name: str, files: Mapping[str, Path]) -> None:
+        self.name = name
+        self._files = files
+
+    def entries(self) -> list[str]:
+        return sorted(path for path in self._files if "/" not in path and suffix_of(path) in _MANIFESTS)
+
+    def files(self) -> frozenset[str] | None:
+        return frozenset(self._files)
+
+    def read(self, path: str, *, offset: int = 0, length: int) -> FileFacts | None:
+        place = self._files.get(path)
+        return None if place is None else _read(place, offset, length)
 
 
 class WebSite:
@@ -164,6 +182,15 @@ def open_site(place: str) -> LocalFolder | WebSite:
     if path.is_file():
         raise SiteError(f"{place} is no manifest; name an .m3u8, an .mpd, or the folder of a package")
     raise SiteError(f"there is no {place}; name a folder, a manifest or an http(s) address")
+
+
+def _read(place: Path, offset: int, length: int) -> FileFacts:
+    try:
+        with place.open("rb") as file:
+            file.seek(offset)
+            return FileFacts(file.read(length), place.stat().st_size, None)
+    except OSError as error:
+        raise SiteError(f"{place} cannot be read: {error.strerror}") from error
 
 
 def _is_master(path: Path) -> bool:

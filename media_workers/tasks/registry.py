@@ -4,6 +4,7 @@ from typing import Literal, get_args
 
 from media_workers.sdk import AnyWorker
 from media_workers.tasks.audio import audio
+from media_workers.tasks.check import check
 from media_workers.tasks.classic import encode_720p, encode_1080p, encode_video, package_hls, validate_input
 from media_workers.tasks.cleanup import cleanup
 from media_workers.tasks.encode import encode
@@ -37,6 +38,7 @@ _SERVED: tuple[tuple[AnyWorker, ResourceClass], ...] = (
     (gate, "io"),
     (keys, "io"),
     (package, "package"),
+    (check, "package"),
     (publish, "io"),
     (cleanup, "io"),
     (validate_input, "cpu-small"),

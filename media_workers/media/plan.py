@@ -157,8 +157,8 @@ def make_plan(
         groups=groups,
         preview=preview,
         audio=audio,
-        text=text_plans(facts, profile, zero=span.zero_seconds),
-        stills=_stills(facts, video, span.seconds),
+        text=text_plans(facts, zero=span.zero_seconds),
+        stills=_stills(facts, video, planned, span.seconds),
         quality=quality,
         per_title=per_title,
         estimate=estimate_title(
@@ -251,15 +251,20 @@ def _video_plan(facts: SourceFacts, video: VideoFacts, span: _Span, profile: Pro
 
 
 def _renditions(video: VideoPlan, rate: Fraction, profile: Profile) -> tuple[Rendition, ...]:
+    return ladder(*_size(video), rate, profile, source_range=video.colour.dynamic_range)
+
+
+def _size(video: VideoPlan) -> tuple[int, int]:
+    """What a viewer sees of the source: all of it, or the crop."""
     size = video.display_width, video.display_height
-    if video.crop is not None:
-        size = cropped_size("overrides.crop", video.crop, *size)
-    return ladder(*size, rate, profile, source_range=video.colour.dynamic_range)
+    return cropped_size("overrides.crop", video.crop, *size) if video.crop is not None else size
 
 
-def _stills(facts: SourceFacts, video: VideoFacts | None, seconds: Fraction) -> StillsPlan | None:
-    if video is not None:
-        return stills_plan(video, seconds)
+def _stills(
+    facts: SourceFacts, video: VideoFacts | None, planned: VideoPlan | None, seconds: Fraction
+) -> StillsPlan | None:
+    if video is not None and planned is not None:
+        return stills_plan(video, seconds, size=_size(planned))
     return cover_plan(facts.cover_index) if facts.cover_index is not None else None
 
 

@@ -1,14 +1,25 @@
 """Argument lists for stills: the poster's candidates, its small copy, cover art, and the storyboard."""
 
+import math
 from fractions import Fraction
 from typing import Any
 
 import ffmpeg
 
+from media_workers.media.chunks import Chunk
 from media_workers.media.colour import ColourPlan
 from media_workers.media.guards import CLEAN, GUARDS, PROGRESS, compiled
-from media_workers.media.picture import deinterlaced, on_grid, open_picture, picture_plan, to_delivery
-from media_workers.media.plan import Plan
+from media_workers.media.picture import (
+    clock_of,
+    deinterlaced,
+    open_picture,
+    picture_plan,
+    planned_frames,
+    seek_seconds,
+    to_delivery,
+)
+from media_workers.media.plan import Plan, VideoPlan
+from media_workers.media.rates import rate_text
 from media_workers.media.stills_plan import StillsPlan
 
 JPEG_QUALITY = 4
@@ -42,18 +53,8 @@ def poster_args(
         ValueError: the plan has no picture.
     """
     video, stills = picture_plan(plan), _stills_plan(plan)
-    wanted = max(0.0, at_seconds + video.offset_seconds)
-    # A seek may land between keyframes: start so early that a whole group lies before the wanted picture.
-    seek = max(0.0, wanted - stills.preroll_seconds)
-    picture = deinterlaced(open_picture(source, video, seek_seconds=seek), video)
-    # On a grid and with its end drawn out, a picture that stands for long is there at any moment.
-    picture = picture.filter("fps", fps=plan.frame_rate, eof_action="pass")
-    picture = picture.filter("tpad", stop=video.pad_frames_max, stop_mode="clone")
-    begin = wanted - seek
-    left = max(plan.duration_seconds - at_seconds, 1 / float(plan.rate))
-    end = begin + min(POSTER_WINDOW_SECONDS, left)
-    # The half frame is room for rounding: one picture at least lies inside.
-    picture = picture.filter("trim", start=round(begin, 6), end=round(end + 0.5 / float(plan.rate), 6))
+    window = _window(plan, at_seconds)
+    picture = planned_frames(plan, source, window)
     picture = to_delivery(picture, video, stills.poster_width, stills.poster_height)
     if not black:
         picture = picture.filter("blackframe", amount=0, threshold=BLACK_LUMA).filter(
@@ -65,7 +66,7 @@ def poster_args(
         )
     picture = picture.filter("thumbnail", n=POSTER_CANDIDATES)
     stream = ffmpeg.output(_to_jpeg(picture, video.colour), target, **_ONE_JPEG)
-    return compiled(ffmpeg_path, stream, "warning")
+    return compiled(ffmpeg_path, stream, "warning", *clock_of(plan, window))
 
 
 def cover_args(ffmpeg_path: str, stills: StillsPlan, *, source: str, target: str) -> list[str]:
@@ -96,10 +97,10 @@ def storyboard_args(ffmpeg_path: str, plan: Plan, *, source: str, pattern: str) 
         ValueError: the plan has no picture.
     """
     video, stills = picture_plan(plan), _stills_plan(plan)
-    picture = open_picture(source, video, keyframes_only=stills.keyframes_only)
-    rate = 1 / Fraction(stills.interval_seconds).limit_denominator(1000)
-    # Every tile may be a copy of the last picture: a sheet with a hole is worse than one that stands still.
-    picture = on_grid(picture, video, rate, stills.tiles, stills.tiles)
+    picture = open_picture(
+        source, video, keyframes_only=stills.keyframes_only, seek_seconds=seek_seconds(plan, 0)
+    )
+    picture = _tiles(deinterlaced(picture, video), video, stills)
     picture = to_delivery(picture, video, stills.tile_width, stills.tile_height)
     picture = picture.filter("tile", f"{stills.columns}x{stills.rows}")
     stream = ffmpeg.output(
@@ -107,7 +108,7 @@ def storyboard_args(ffmpeg_path: str, plan: Plan, *, source: str, pattern: str) 
         pattern,
         **{**_JPEG, "q:v": JPEG_QUALITY, "fps_mode": "passthrough"},
     )
-    return compiled(ffmpeg_path, stream, "warning", *PROGRESS)
+    return compiled(ffmpeg_path, stream, "warning", *PROGRESS, *clock_of(plan))
 
 
 def choose_poster(sizes_bytes: list[int]) -> int:
@@ -119,6 +120,28 @@ def _stills_plan(plan: Plan) -> StillsPlan:
     if plan.stills is None:
         raise ValueError("plan: has no stills")
     return plan.stills
+
+
+def _window(plan: Plan, at_seconds: float) -> Chunk:
+    """The frames a candidate is chosen from; at least one, whatever is asked for."""
+    first = min(max(0, math.floor(at_seconds * plan.rate)), plan.frames_total - 1)
+    frames = min(math.ceil(POSTER_WINDOW_SECONDS * plan.rate), plan.frames_total - first)
+    return Chunk(number=0, first_frame=first, frames=frames)
+
+
+def _tiles(picture: Any, video: VideoPlan, stills: StillsPlan) -> Any:
+    """One picture for each tile, out of the time that its cue names.
+
+    Of all pictures the one in the middle of that time. Keyframes are rare: of them the last one in it, as the
+    one nearest to its middle may lie before it.
+    """
+    rate = 1 / Fraction(stills.interval_seconds).limit_denominator(1000)
+    if video.offset_seconds:
+        picture = picture.filter("setpts", f"PTS-{video.offset_seconds!r}/TB")
+    rounding = "down" if stills.keyframes_only else "near"
+    picture = picture.filter("fps", fps=rate_text(rate), start_time=0, round=rounding, eof_action="pass")
+    # Every tile may be a copy of the last picture: a sheet with a hole is worse than one that stands still.
+    return picture.filter("tpad", stop=stills.tiles, stop_mode="clone").filter("trim", end_pts=stills.tiles)
 
 
 def _inside(picture: Any, width: int, height: int) -> Any:

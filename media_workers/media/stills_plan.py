@@ -21,8 +21,8 @@ STORYBOARD_INTERVAL_SECONDS_MIN, STORYBOARD_INTERVAL_SECONDS_MAX = 1, 10
 class StillsPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Poster candidates and the storyboard: `tiles` pictures, one each `interval_seconds`, on sheets.
 
-    `preroll_seconds` is how far before a picture decoding must start to be sure of a keyframe. Of a title
-    that is sound alone the poster is its cover art, stream `cover_index`, and there is no storyboard.
+    Of a title that is sound alone the poster is its cover art, stream `cover_index`, and there is no
+    storyboard.
     """
 
     poster_width: int
@@ -37,7 +37,6 @@ class StillsPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     columns: int
     rows: int
     keyframes_only: bool
-    preroll_seconds: float
     cover_index: int | None = None
 
     @property
@@ -46,12 +45,13 @@ class StillsPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         return -(-self.tiles // (self.columns * self.rows))
 
 
-def stills_plan(video: VideoFacts, seconds: Fraction) -> StillsPlan:
+def stills_plan(video: VideoFacts, seconds: Fraction, *, size: tuple[int, int] | None = None) -> StillsPlan:
     """Plan the stills of a title with a picture.
 
     Args:
         video: the source's picture.
         seconds: the title's exact length; with a clip, the clip's.
+        size: of the picture where it is cropped; None for all of it.
     """
     interval = min(
         max(seconds / STORYBOARD_TILES_AIM, Fraction(STORYBOARD_INTERVAL_SECONDS_MIN)),
@@ -60,7 +60,7 @@ def stills_plan(video: VideoFacts, seconds: Fraction) -> StillsPlan:
     interval = Fraction(round(interval * 1000), 1000)
     tiles = max(1, math.ceil(seconds / interval))
     columns = min(SHEET_COLUMNS, tiles)
-    width, height = video.display_width, video.display_height
+    width, height = size or (video.display_width, video.display_height)
     poster_width, poster_height = _within(width, height, POSTER_SIDE_MAX)
     small_width, small_height = _within(width, height, POSTER_SMALL_SIDE_MAX)
     tile_width, tile_height = _within(width, height, TILE_SIDE)
@@ -76,7 +76,6 @@ def stills_plan(video: VideoFacts, seconds: Fraction) -> StillsPlan:
         tile_height=tile_height,
         columns=columns,
         rows=min(SHEET_ROWS, -(-tiles // columns)),
-        preroll_seconds=round(video.keyframe_gap_seconds_max + 1.0, 3),
         keyframes_only=0 < video.keyframe_gap_seconds_max <= float(interval),
     )
 
@@ -96,7 +95,6 @@ def cover_plan(cover_index: int) -> StillsPlan:
         columns=1,
         rows=1,
         keyframes_only=False,
-        preroll_seconds=0.0,
         cover_index=cover_index,
     )
 

@@ -6,7 +6,6 @@ import msgspec
 
 from media_workers.media.facts import SourceFacts, SubtitleFacts
 from media_workers.media.languages import distinct, language_name, language_tag
-from media_workers.media.profiles import Profile
 
 TEXT_TRACKS_MAX = 32
 
@@ -50,21 +49,16 @@ class TextPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     start_seconds: float
 
 
-def text_plans(facts: SourceFacts, profile: Profile, *, zero: float | None = None) -> tuple[TextPlan, ...]:
+def text_plans(facts: SourceFacts, *, zero: float) -> tuple[TextPlan, ...]:
     """Plan the text of a title.
 
     Args:
         facts: of the source.
-        profile: with its own `subtitles` switched off there is no text.
-        zero: the title's zero on the source's own clock; None for the picture's (or the sound's) start, moved
-            by the profile's clip.
+        zero: the title's zero on the source's own clock.
 
     Returns:
         at most `TEXT_TRACKS_MAX` tracks, numbered from 0; at most one is the default.
     """
-    if getattr(profile, "subtitles", True) is False:
-        return ()
-    start = zero if zero is not None else _zero(facts, profile)
     tracks: list[SubtitleFacts | None] = [
         track for track in facts.subtitles if track.codec in TEXT_CODECS and track.codec != "eia_608"
     ]
@@ -85,7 +79,7 @@ def text_plans(facts: SourceFacts, profile: Profile, *, zero: float | None = Non
             default=track is not None and track is default,
             forced=track is not None and track.forced,
             sdh=track is None or track.hearing_impaired,
-            zero_seconds=round(start, 6),
+            zero_seconds=round(zero, 6),
             start_seconds=facts.start_seconds,
         )
         for index, (track, label) in enumerate(zip(chosen, labels, strict=True))
@@ -124,11 +118,3 @@ def _label(track: SubtitleFacts | None) -> str:
     if track.forced:
         return f"{name} - forced"
     return f"{name} - SDH" if track.hearing_impaired else name
-
-
-def _zero(facts: SourceFacts, profile: Profile) -> float:
-    clip = getattr(profile, "clip", None)
-    begin = getattr(clip, "start_seconds", None) or 0.0
-    if facts.video is not None and profile.video:
-        return facts.video.start_seconds + begin
-    return min((track.start_seconds for track in facts.audio), default=facts.start_seconds) + begin

@@ -297,9 +297,9 @@ def test_sound_tracks(source: Source) -> None:
     plan = make_plan(facts, resolve_profile("default"))
 
     assert [(one.name, one.label, one.default) for one in plan.audio] == [
-        ("audio_0", "English", False),
-        ("audio_1", "English 2", True),
-        ("audio_2", "Audio", False),
+        ("audio_0_aac", "English", False),
+        ("audio_1_aac", "English 2", True),
+        ("audio_2_aac", "Audio", False),
     ]
     assert {one.samples_total for one in plan.audio} == {96_000}
 

@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from media_workers.media.commands import audio_args, loudness_args
+from media_workers.media.audio_check import check_audio
 from media_workers.media.facts import SourceFacts
 from media_workers.media.loudness import parse_loudness
 from media_workers.media.packets import PacketScan
 from media_workers.media.plan import AudioPlan, make_plan
 from media_workers.media.profiles import resolve_profile
-from media_workers.media.verify import check_audio
+from media_workers.media.sound import audio_args, loudness_args
 from media_workers.procs.binaries import Binaries
 from media_workers.procs.runner import ProcResult
 

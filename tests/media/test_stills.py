@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from media_workers.media.commands import poster_args, storyboard_args
 from media_workers.media.facts import SourceFacts
 from media_workers.media.packets import PacketScan
 from media_workers.media.plan import make_plan
 from media_workers.media.profiles import resolve_profile
+from media_workers.media.stills import poster_args, storyboard_args
 from media_workers.procs.binaries import Binaries
 from media_workers.procs.runner import ProcResult
 

@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from media_workers.media.loudness import Loudness, loudnorm_options, parse_loudness
-from media_workers.media.plan import StillsPlan
 from media_workers.media.progress import Progress, ProgressParser
+from media_workers.media.stills_plan import StillsPlan
 from media_workers.media.storyboard import storyboard_vtt
 
 MEASURED = """[Parsed_loudnorm_2 @ 0x5581]
@@ -86,6 +86,8 @@ def test_storyboard_cues() -> None:
     stills = StillsPlan(
         poster_width=1280,
         poster_height=720,
+        poster_small_width=320,
+        poster_small_height=180,
         poster_seconds=(1.0,),
         interval_seconds=10.0,
         tiles=5,
@@ -94,7 +96,6 @@ def test_storyboard_cues() -> None:
         columns=2,
         rows=2,
         keyframes_only=False,
-        preroll_seconds=1.0,
     )
 
     text = storyboard_vtt(stills, duration_seconds=45.5)

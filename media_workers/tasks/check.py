@@ -43,7 +43,7 @@ class CheckInput(Record, frozen=True, kw_only=True):
     protection: ProtectionPlan | None = None
     renditions: tuple[VideoFile, ...] = ()
     audio: tuple[AudioFile, ...] = ()
-    text: tuple[TextFile, ...] = ()
+    text: tuple[TextFile, ...] | None = None
     quality: tuple[Measured, ...] | None = None
 
 
@@ -78,7 +78,7 @@ def check(job: CheckInput, ctx: TaskContext) -> CheckOutput:
         Expectation(
             plan=plan,
             protection=job.protection,
-            texts=len(job.text),
+            texts=None if job.text is None else len(job.text),
             decoded=decoded,
             loudness=_loudness(job.audio),
             quality=_quality(plan, job),
@@ -139,7 +139,7 @@ def _loudness(tracks: tuple[AudioFile, ...]) -> dict[str, Loudness]:
 
 def _quality(plan: Plan, job: CheckInput) -> dict[str, bool | None] | None:
     """What became of each rendition that the plan wants judged."""
-    if plan.quality is None:
+    if plan.quality is None or (job.quality is None and not job.renditions):
         return None
     measured = {item.rendition: item.passed for item in job.quality or ()}
     made = {item.video.rendition: item.video.quality for item in job.renditions}

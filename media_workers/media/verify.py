@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from media_workers.media.chunks import Chunk
+from media_workers.media.colour import delivered
 from media_workers.media.packets import PacketScan
 from media_workers.media.plan import Plan, Rendition
 from media_workers.media.rates import parse_rate
@@ -67,12 +68,12 @@ def header_hash(probe: Mapping[str, Any]) -> str:
 
 
 def _rendition_picture(plan: Plan, rendition: Rendition, stream: Mapping[str, Any]) -> Iterator[Finding]:
-    colour = plan.video.colour.output if plan.video else None
+    colour = delivered(plan.video.colour, rendition.dynamic_range) if plan.video else None
     wanted: dict[str, object] = {
         "codec_name": rendition.codec,
         "width": rendition.width,
         "height": rendition.height,
-        "pix_fmt": "yuv420p",
+        "pix_fmt": "yuv420p10le" if rendition.bit_depth == 10 else "yuv420p",
     }
     if colour is not None:
         wanted |= {

@@ -1,15 +1,16 @@
 """A ladder for one title: fewer and cheaper rungs where the title needs no more, found by trial encodes.
 
 The trials are x264 at its `PROBE_PRESET`, of a few windows, at every size of the title's H.264 ladder and at
-every CRF of `PROBE_CRFS`; their quality is VMAF against the source at its full size, as a viewer sees it on one
-screen. From the curves the ladder is walked down from `VMAF_TOP` (more cannot be seen). A rung moves to the CRF
-that its place in the ladder needs, never to one that costs more bits than the profile's own; one that adds
-nothing goes. Other codecs follow by the same shift of CRF and the same share of the cap.
+every CRF of `PROBE_CRFS`; their quality is VMAF against the source at its full size, as a viewer sees it on
+one screen. From the curves the ladder is walked down from `VMAF_TOP`, above which nothing is seen. A rung
+moves to the CRF that its place in the ladder needs, never to one that costs more bits than the profile's own;
+one that adds nothing goes. Other codecs follow by the same shift of CRF and the same share of the cap.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 PROBE_CRFS = (20, 26, 32, 38)
 PROBE_PRESET = "veryfast"
-PROBE_SUBSAMPLE = 3
+PROBE_SUBSAMPLE = 5
 SIZES_MAX = 5
 # More is not seen.
 VMAF_TOP = 95.0
@@ -31,7 +32,7 @@ VMAF_STEP_MIN = 4.0
 # A rung costs this many times less than the one above it, at least.
 BITRATE_STEP_MIN = 1.3
 # A cap leaves a hard scene this many times the bits that the windows took on average.
-CAP_HEADROOM = 2.0
+CAP_HEADROOM = 2.5
 CAP_STEP_BPS = 1000
 CRF_MAX = 40.0
 # VP9 and AV1 count to 63 where H.264 and HEVC count to 51.
@@ -124,7 +125,7 @@ def own_point(curve: Curve, rendition: Rendition) -> Probe:
     """Where the profile's own rung lies on the curve of its size: by its CRF, or where its cap stops it."""
     ranked = sorted(curve.points, key=lambda point: point.crf)
     by_crf = ranked[0]
-    for better, worse in zip(ranked, ranked[1:], strict=False):
+    for better, worse in pairwise(ranked):
         if better.crf <= rendition.crf <= worse.crf:
             share = (rendition.crf - better.crf) / (worse.crf - better.crf)
             by_crf = curve.at_bitrate(better.bitrate_bps * (worse.bitrate_bps / better.bitrate_bps) ** share)

@@ -10,10 +10,11 @@ WINDOW_SECONDS = 4
 WINDOWS_AIM = 3
 WINDOW_SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
 # Looking at more than this part of a title would cost a fair part of its encode again.
-SAMPLED_SHARE_MAX = Fraction(1, 8)
+SAMPLED_SHARE_MAX = Fraction(1, 10)
 # Of a window this much may be black before another place is looked for.
 BLACK_SHARE_MAX = 0.25
-PROBE_PERCENTILES = (0.5, 0.75, 0.95)
+# Which windows trials are made of, most telling first: by rank of complexity, None is the title's first.
+_PROBE_RANKS = (0.75, 0.95, 0.5, None)
 _SHARES_BY_COUNT = {
     1: (0.5,),
     2: (0.3, 0.7),
@@ -47,7 +48,7 @@ def sample_windows(
 
     Returns:
         one to five windows in order, none overlapping another. They are four seconds long; a short title has
-        fewer and shorter ones, so that an eighth of it is looked at, but never less than one group.
+        fewer and shorter ones, so that a tenth of it is looked at, but never less than one group.
     """
     if frames_total <= 0:
         return ()
@@ -93,26 +94,28 @@ def complex_windows(
         black: black stretches as (start, end) in seconds.
 
     Returns:
-        the windows at the median, the 75th and the 95th percentile of complexity, and the first that is not
-        black; fewer for a short title. Without complexity, spread evenly.
+        the windows at the 75th and 95th percentile of complexity, the median one, and the first that is not
+        black; fewer of these, in that order, for a short title. Without complexity, spread evenly.
     """
     even = sample_windows(frames_total, gop_frames, rate, black=black)
-    length = round(WINDOW_SECONDS * rate / gop_frames) * gop_frames
-    if not complexity or frames_total < 2 * length:
-        return even
+    length = max(1, round(WINDOW_SECONDS * rate / gop_frames)) * gop_frames
+    count = min(len(_PROBE_RANKS), math.floor(frames_total * SAMPLED_SHARE_MAX / length))
+    if not complexity or not count:
+        return even[: len(_PROBE_RANKS)]
     seconds = math.ceil(length / rate)
     starts = range(0, frames_total - length + 1, length)
-    usable = [
-        start for start in starts if _black_share(start, length, rate, black) <= BLACK_SHARE_MAX
-    ] or list(starts)
+    usable = [start for start in starts if _black_share(start, length, rate, black) <= BLACK_SHARE_MAX]
 
     def hardness(start: int) -> float:
         second = int(start / rate)
         part = complexity[second : second + seconds]
         return sum(part) / len(part) if part else 0.0
 
-    ranked = sorted(usable, key=hardness)
-    chosen = {usable[0], *(ranked[round(share * (len(ranked) - 1))] for share in PROBE_PERCENTILES)}
+    ranked = sorted(usable or starts, key=hardness)
+    chosen = {
+        min(usable or starts) if rank is None else ranked[round(rank * (len(ranked) - 1))]
+        for rank in _PROBE_RANKS[:count]
+    }
     return tuple(Window(first_frame=start, frames=length) for start in sorted(chosen))
 
 

@@ -29,6 +29,7 @@ from media_workers.media.quality import (
 from media_workers.media.windows import Window
 from media_workers.sdk import Record, TaskContext, TaskFailed, TaskRejected, worker
 from media_workers.storage import Artefact, MissingKeyError, artefact_key, facts_of
+from media_workers.tasks.overlay import overlay_path, overlay_recipe
 from media_workers.tasks.plan import load_plan
 from media_workers.tasks.records import FileRef, Provenance
 from media_workers.tasks.source import source_path
@@ -99,9 +100,15 @@ class _Work:
     @property
     def recipes(self) -> list[list[str]]:
         """The commands without a path, by window: what the result depends on."""
-        return [self.argv("ffmpeg", window, "SOURCE", "RENDITION") for window in self.quality.windows]
+        overlay = overlay_recipe(self.ctx, self.plan)
+        return [
+            self.argv("ffmpeg", window, "SOURCE", "RENDITION", overlay=overlay)
+            for window in self.quality.windows
+        ]
 
-    def argv(self, ffmpeg: str, window: Window, source: str, encoded: str) -> list[str]:
+    def argv(
+        self, ffmpeg: str, window: Window, source: str, encoded: str, *, overlay: str | None
+    ) -> list[str]:
         return measure_args(
             ffmpeg,
             self.plan,
@@ -110,6 +117,7 @@ class _Work:
             source=source,
             encoded=encoded,
             subsample=self.quality.subsample,
+            overlay=overlay,
         )
 
 
@@ -138,11 +146,15 @@ def _measure(work: _Work, key: str) -> tuple[Artefact, bool]:
     windows, cpu_seconds, wall_seconds = [], 0.0, 0.0
     with ctx.scratch(MIB) as folder:
         bitrates = _bitrates(work, encoded)
+        (marks := folder / "marks").mkdir()
+        overlay = overlay_path(ctx, work.plan, marks)
         for number, (window, bitrate) in enumerate(zip(work.quality.windows, bitrates, strict=True)):
             ctx.progress(number / len(bitrates), message=what)
             place = folder / f"window_{number}"
             place.mkdir()
-            argv = work.argv(ctx.resources.binaries.ffmpeg, window, str(source), str(encoded))
+            argv = work.argv(
+                ctx.resources.binaries.ffmpeg, window, str(source), str(encoded), overlay=overlay
+            )
             result = run_tool(ctx, argv, what=what, limits=MEASURE_LIMITS, cwd=place)
             cpu_seconds += result.cpu_seconds
             wall_seconds += result.wall_seconds
@@ -166,6 +178,7 @@ def _measure(work: _Work, key: str) -> tuple[Artefact, bool]:
         )
         measured = summary(series, work.target, work.plan, cpu_seconds=round(cpu_seconds, 3))
         ctx.check_cancelled()
+        shutil.rmtree(marks)
         (folder / SERIES_NAME).write_bytes(msgspec.json.encode(series))
         return ctx.resources.artefacts.commit(job.video_id, key, folder, kind="quality", facts=measured)
 

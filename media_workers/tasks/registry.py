@@ -14,6 +14,7 @@ from media_workers.tasks.measure import measure
 from media_workers.tasks.package import package
 from media_workers.tasks.plan import plan
 from media_workers.tasks.preview import preview
+from media_workers.tasks.probe_encodes import probe_encodes
 from media_workers.tasks.publish import publish
 from media_workers.tasks.scan import scan
 from media_workers.tasks.stills import stills
@@ -27,6 +28,7 @@ RESOURCE_CLASSES: tuple[ResourceClass, ...] = get_args(ResourceClass)
 _SERVED: tuple[tuple[AnyWorker, ResourceClass], ...] = (
     (validate, "cpu-small"),
     (scan, "cpu-large"),
+    (probe_encodes, "cpu-large"),
     (plan, "io"),
     (encode, "cpu-large"),
     (audio, "cpu-small"),

@@ -1,31 +1,30 @@
 """What is corrected in the packager's HLS master, line by line."""
 
 import re
+from collections.abc import Mapping
 
 from media_workers.media.package import audio_group
 from media_workers.media.plan import Plan
 from media_workers.media.presentation import resolve
 
 _URI = re.compile(r'URI="([^"]*)"')
+_GROUP = re.compile(r'GROUP-ID="([^"]*)"')
 _DEFAULT = re.compile(r"DEFAULT=(?:YES|NO)")
 
 
 def with_defaults(master: str, plan: Plan) -> str:
-    """Make the plan's default track the default of its group.
+    """Make the plan's default track of each group the default of that group.
 
     The packager goes by language: of two tracks in one language the first gets it, and a track without a
     known language never does.
     """
-    chosen = next((track for track in plan.audio if track.default), None)
-    if chosen is None:
-        return master
-    group = f'GROUP-ID="{audio_group(plan, chosen)}"'
-    lines = master.splitlines(keepends=True)
-    return "".join(_marked(line, chosen.name) if _is_of(line, group) else line for line in lines)
+    chosen = {audio_group(plan, track): track.name for track in plan.audio if track.default}
+    return "".join(_edited(line, chosen) for line in master.splitlines(keepends=True))
 
 
-def _is_of(line: str, group: str) -> bool:
-    return line.startswith("#EXT-X-MEDIA:TYPE=AUDIO") and group in line
+def _edited(line: str, chosen: Mapping[str, str]) -> str:
+    found = _GROUP.search(line) if line.startswith("#EXT-X-MEDIA:TYPE=AUDIO") else None
+    return line if found is None or found.group(1) not in chosen else _marked(line, chosen[found.group(1)])
 
 
 def _marked(line: str, name: str) -> str:

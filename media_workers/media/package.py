@@ -134,8 +134,8 @@ def packager_args(
 
 def audio_group(plan: Plan, track: AudioPlan) -> str:
     """The HLS group of a track: one for each codec where there are several, as a group has one codec."""
-    codecs = {other.codec for other in plan.audio}
-    return AUDIO_GROUP if len(codecs) == 1 else f"{AUDIO_GROUP}_{track.codec}"
+    groups = {other.group for other in plan.audio}
+    return AUDIO_GROUP if len(groups) == 1 else f"{AUDIO_GROUP}_{track.group}"
 
 
 def kept_out_of_hls(plan: Plan, rendition: Rendition) -> bool:
@@ -182,7 +182,6 @@ def _video_stream(plan: Plan, rendition: Rendition, path: str, layout: Layout, *
 
 
 def _audio_stream(track: AudioPlan, path: str, layout: Layout, *, group: str, labelled: bool) -> str:
-    role = getattr(track, "role", "main")
     return ",".join(
         (
             f"in={path}",
@@ -192,8 +191,8 @@ def _audio_stream(track: AudioPlan, path: str, layout: Layout, *, group: str, la
             f"hls_group_id={group}",
             f"hls_name={track.label}",
             f"dash_label={track.label}",
-            *([f"dash_roles={role}"] if role in _ROLES else []),
-            *([f"hls_characteristics={DESCRIBED}"] if role == "description" else []),
+            *([f"dash_roles={track.role}"] if track.role in _ROLES else []),
+            *([f"hls_characteristics={DESCRIBED}"] if track.role == "description" else []),
             *_outputs(f"{layout.folder}audio/{track.name}", playlist=layout.hls),
         )
     )

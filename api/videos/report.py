@@ -8,7 +8,21 @@ from typing import Any
 from msgspec import Struct
 
 from api.videos.renditions import measurements
-from api.videos.wire import Json, Thing, last, latest_tasks, obj, objs, output, text, things, whole
+from api.videos.wire import (
+    Json,
+    Thing,
+    last,
+    latest_tasks,
+    obj,
+    objs,
+    output,
+    real,
+    text,
+    texts,
+    things,
+    whole,
+    words,
+)
 
 _MAKERS = frozenset(
     {
@@ -22,7 +36,7 @@ _MAKERS = frozenset(
     }
 )
 _CHECKERS = frozenset({"media_verify", "media_stitch", "media_package", "media_check"})
-_QUALITY_MORE = ("xpsnrDb", "aligned", "targetMean", "targetP5", "passed", "cpuSeconds")
+_FIGURES = ("mean", "p5", "min", "xpsnrDb", "targetMean", "targetP5")
 
 
 class TaskLine(Struct, kw_only=True, frozen=True, rename="camel"):
@@ -98,7 +112,7 @@ def artefacts(tasks: Iterable[Json], documents: Iterable[object] = ()) -> list[d
         for thing in things(document):
             known = found.get(str(thing.file.get("key")))
             if known is not None:
-                known.update(obj(thing.record.get("provenance")))
+                known.update(_provenance(thing.record))
     return list(found.values())
 
 
@@ -120,25 +134,42 @@ def _timing(task: Json, line: TaskLine) -> dict[str, Any]:
 
 def _artefact(task: Json, thing: Thing) -> dict[str, Any]:
     record, said = thing.record, output(task)
-    kind = str(task.get("taskType")).removeprefix("media_")
     return {
-        "path": thing.file.get("key") or said.get("artefact"),
-        "sha256": thing.file.get("sha256"),
-        "size": thing.file.get("size") or record.get("size"),
-        "kind": kind,
-        "rendition": record.get("rendition") or record.get("track"),
-        **({"chunk": record["chunk"]} if "chunk" in record else {}),
-        **obj(record.get("provenance")),
+        "path": text(thing.file.get("key")) or text(said.get("artefact")),
+        "sha256": text(thing.file.get("sha256")),
+        "size": whole(thing.file.get("size")) or whole(record.get("size")),
+        "kind": str(task.get("taskType")).removeprefix("media_"),
+        "rendition": text(record.get("rendition")) or text(record.get("track")),
+        "chunk": whole(record.get("chunk")),
+        **_provenance(record),
         "attempt": whole(record.get("attempt")) or _attempt(task),
-        "reused": bool(thing.reused),
+        "reused": thing.reused is True,
+    }
+
+
+def _provenance(record: Json) -> dict[str, Any]:
+    said = obj(record.get("provenance"))
+    return {
+        "argv": words(said.get("argv")),
+        "tools": texts(said.get("tools")),
+        "worker": text(said.get("worker")),
+        "inputs": words(said.get("inputs")),
+        "cpuSeconds": real(said.get("cpuSeconds")),
+        "wallSeconds": real(said.get("wallSeconds")),
     }
 
 
 def _quality(measured: Json) -> dict[str, Any]:
     return {
-        **{name: measured.get(name) for name in ("rendition", "metric", "mean", "p5", "min")},
-        "windows": objs(measured.get("windows")),
-        **{name: measured[name] for name in _QUALITY_MORE if measured.get(name) is not None},
+        "rendition": text(measured.get("rendition")) or "",
+        "metric": text(measured.get("metric")) or "vmaf",
+        **{name: real(measured.get(name)) for name in _FIGURES},
+        **{name: measured.get(name) is True for name in ("aligned", "passed") if name in measured},
+        "windows": [
+            {name: real(each.get(name)) for name in ("start", "mean", "min")}
+            for each in objs(measured.get("windows"))
+            if real(each.get("start")) is not None and real(each.get("mean")) is not None
+        ],
     }
 
 

@@ -44,6 +44,11 @@ def texts(value: object) -> dict[str, str]:
     return {key: each for key, each in obj(value).items() if isinstance(each, str)}
 
 
+def words(value: object) -> list[str]:
+    """The texts of a list."""
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
+
+
 def text(value: object) -> str | None:
     """A text with something in it."""
     return value if isinstance(value, str) and value else None

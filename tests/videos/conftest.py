@@ -183,6 +183,9 @@ class ScriptedWorker:
         told = {"fraction": fraction, "fps": 50.0, "speed": 2.0, "etaSeconds": 1.0, "message": "encoding"}
         self.tell(task, "IN_PROGRESS", {"progress": told}, extendLease=True)
 
+    def pass_scan(self) -> None:
+        """The decode scan finds nothing; workflows that have none are left alone."""
+
     def validate_and_plan(self) -> None:
         task = self.take("media_validate")
         given = task["inputData"]

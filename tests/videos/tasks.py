@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import strategies as st
+
+from api.videos.progress import PHASES
+
 PLAN: dict[str, Any] = {
     "profile": "premium",
     "frameRate": "25",
@@ -245,3 +249,24 @@ PROTECTION = {
         {"label": "HD", "scheme": "cenc", "keyId": "2" * 32, "fairplayUri": None},
     ],
 }
+
+
+PLAN_NAMES = ["plan", "renditions", "name", "width", "audio", "video", "file", "size", "provenance", "argv"]
+NAMES = st.sampled_from(
+    [*PLAN_NAMES, "facts", "progress", "fraction", "verdicts", "error", "code", "findings", "windows"]
+)
+TYPES = [name for _, types, _ in PHASES for name in types]
+statuses = st.sampled_from(["SCHEDULED", "IN_PROGRESS", "COMPLETED", "FAILED", "CANCELED", "TIMED_OUT"])
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=12,
+)
+wild_tasks = st.lists(
+    st.fixed_dictionaries(
+        {"taskType": st.sampled_from(TYPES), "referenceTaskName": st.text(max_size=3), "status": statuses},
+        optional=dict.fromkeys(("outputData", "inputData", "startTime", "workerId", "taskId"), json_values),
+    ),
+    max_size=6,
+)
+"""Tasks of the pipeline with outputs of any shape."""

@@ -11,14 +11,19 @@ from hypothesis import strategies as st
 
 from api.videos import present
 from api.videos.models import VideoStatus
-from api.videos.progress import PHASES
 from api.videos.store import VideoRow
 from api.videos.view import Snapshot, changes, snapshot
-from tests.videos.tasks import PLAN, measured, task, whole_job, workflow
-
-PLAN_NAMES = ["plan", "renditions", "name", "width", "audio", "video", "file", "size"]
-NAMES = st.sampled_from([*PLAN_NAMES, "facts", "progress", "fraction", "verdicts", "error", "code"])
-TYPES = [name for _, types, _ in PHASES for name in types]
+from tests.videos.tasks import (
+    PLAN,
+    TYPES,
+    json_values,
+    measured,
+    statuses,
+    task,
+    whole_job,
+    wild_tasks,
+    workflow,
+)
 
 
 def row(status: VideoStatus) -> VideoRow:
@@ -54,7 +59,6 @@ def test_ends_follow_the_workflow() -> None:
     assert {end: seen(workflow(status=end)).status.value for end in ends} == ends
 
 
-statuses = st.sampled_from(["SCHEDULED", "IN_PROGRESS", "COMPLETED", "FAILED", "CANCELED", "TIMED_OUT"])
 steps = st.lists(
     st.lists(st.tuples(st.sampled_from(TYPES), statuses, st.floats(-1, 2)), max_size=8),
     min_size=1,
@@ -75,20 +79,6 @@ def test_progress_never_falls_and_stays_within_bounds(runs: list[list[tuple[str,
         assert 0.0 <= now.progress.fraction < 1.0
         assert previous is None or now.progress.fraction >= previous.progress.fraction
         previous = now
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4),
-    max_leaves=12,
-)
-wild_tasks = st.lists(
-    st.fixed_dictionaries(
-        {"taskType": st.sampled_from(TYPES), "referenceTaskName": st.text(max_size=3), "status": statuses},
-        optional=dict.fromkeys(("outputData", "inputData", "startTime", "workerId", "taskId"), json_values),
-    ),
-    max_size=6,
-)
 
 
 @given(wild_tasks, st.sampled_from(["RUNNING", "COMPLETED", "FAILED"]), json_values)

@@ -9,7 +9,10 @@ import msgspec
 
 from media_workers.media.presentation import KeyLine, Kind, Ref, Segment, Stream, resolve
 
-FAIRPLAY = "com.apple.streamingkeydelivery"
+_SYSTEMS = {
+    "com.apple.streamingkeydelivery": "fairplay",
+    "com.microsoft.playready": "9a04f079-9840-4286-ab92-e65be0885f95",
+}
 _SCHEMES = {"SAMPLE-AES": "cbcs", "SAMPLE-AES-CTR": "cenc", "AES-128": "aes-128"}
 _KEY_ID = re.compile(r"(?:0x)?([0-9a-fA-F]{32})$")
 _KINDS: dict[str, Kind] = {"AUDIO": "audio", "SUBTITLES": "text", "VIDEO": "video"}
@@ -200,7 +203,7 @@ def _key_line(line: str) -> KeyLine | None:
     if method == "NONE":
         return None
     form = said.get("KEYFORMAT", "identity")
-    system = "fairplay" if form == FAIRPLAY else form.lower().removeprefix("urn:uuid:")
+    system = _SYSTEMS.get(form) or form.lower().removeprefix("urn:uuid:")
     stated = _KEY_ID.match(said.get("KEYID", ""))
     addressed = _KEY_ID.search(said.get("URI", "")) if system == "fairplay" else None
     chosen = stated or addressed

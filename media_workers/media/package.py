@@ -15,6 +15,7 @@ __all__ = [
     "content_type",
     "packager_args",
     "publish_order",
+    "text_to_end",
 ]
 
 MASTER = "master.m3u8"
@@ -23,6 +24,7 @@ MPD = "manifest.mpd"
 CBCS_MPD = "manifest_cbcs.mpd"
 AUDIO_GROUP = "audio"
 TEXT_GROUP = "subtitles"
+EMPTY_CUE_SECONDS = 0.001
 # Apple's devices decode H.264 up to High 4.2 (HLS authoring specification 1.3).
 APPLE_PROFILE = "apple"
 APPLE_H264_LEVEL_MAX = 4.2
@@ -146,6 +148,16 @@ def kept_out_of_hls(plan: Plan, rendition: Rendition) -> bool:
     return others and float(rendition.level) > APPLE_H264_LEVEL_MAX
 
 
+def text_to_end(text: str, seconds: float) -> str:
+    """WebVTT with an empty cue in the title's last instant.
+
+    The packager's text ends with the segment of its last cue, and players stop or complain where one of a
+    title's tracks is shorter than the others. The empty cue itself leaves no trace in the segments.
+    """
+    first, last = _clock(max(0.0, seconds - EMPTY_CUE_SECONDS)), _clock(seconds)
+    return f"{text.rstrip()}\n\n{first} --> {last}\n\n"
+
+
 def content_type(path: str) -> str:
     """The media type a published file is served with."""
     name = path.rsplit("/", 1)[-1]
@@ -164,6 +176,11 @@ def publish_order(paths: list[str]) -> list[str]:
         return (3 if path == MASTER else _RANKS.get(path[path.rfind(".") :], 0), path)
 
     return sorted(paths, key=rank)
+
+
+def _clock(seconds: float) -> str:
+    whole = round(seconds * 1000)
+    return f"{whole // 3_600_000:02}:{whole // 60_000 % 60:02}:{whole // 1000 % 60:02}.{whole % 1000:03}"
 
 
 def _video_stream(plan: Plan, rendition: Rendition, path: str, layout: Layout, *, labelled: bool) -> str:

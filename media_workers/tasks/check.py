@@ -80,7 +80,7 @@ def check(job: CheckInput, ctx: TaskContext) -> CheckOutput:
             protection=job.protection,
             texts=None if job.text is None else len(job.text),
             decoded=decoded,
-            loudness=_loudness(job.audio),
+            loudness=_loudness(job.audio) or None,
             quality=_quality(plan, job),
         ),
     )

@@ -9,7 +9,15 @@ import msgspec
 from media_workers.media.check_expected import Expectation
 from media_workers.media.dash import with_storyboard
 from media_workers.media.hls_edit import with_defaults
-from media_workers.media.package import CBCS_MPD, MASTER, MPD, Layout, TextStream, packager_args
+from media_workers.media.package import (
+    CBCS_MPD,
+    MASTER,
+    MPD,
+    Layout,
+    TextStream,
+    packager_args,
+    text_to_end,
+)
 from media_workers.media.package_check import check_package
 from media_workers.media.plan import Plan
 from media_workers.media.protection import CopyScheme, ProtectionPlan, protection_args, rewrite_fairplay
@@ -25,6 +33,8 @@ from media_workers.tasks.plan import load_plan
 from media_workers.tasks.records import AudioFile, FileRef, Package, TextFile, VideoFile
 from media_workers.tasks.tools import MIB, PACKAGE_LIMITS, run_tool, tool_versions
 
+# Raised when what is done beside the packager changes, as its command does not show that.
+FORMAT_VERSION = 1
 SCRATCH_BYTES_MIN = 64 * MIB
 # Segments repeat a little header each; the rest is the encodes' own bytes.
 SIZE_FACTOR = 1.1
@@ -85,7 +95,7 @@ def package(job: PackageInput, ctx: TaskContext) -> PackageOutput:
     hashes = tuple(file.sha256 for file in streams.files)
     version = tool_versions(ctx.resources.binaries).get("packager", "")
     # Key ids and addresses are part of it, key values never are.
-    key = artefact_key("package", recipe, hashes, job.protection, bool(job.stills), version)
+    key = artefact_key("package", FORMAT_VERSION, recipe, hashes, job.protection, bool(job.stills), version)
     found = ctx.resources.artefacts.find(job.video_id, key)
     if found is not None:
         return _output(found, reused=True)
@@ -196,7 +206,7 @@ def _run_packager(
             streams.plan,
             videos={name: str(_local(ctx, file, name)) for name, file in streams.videos.items()},
             audios={name: str(_local(ctx, file, name)) for name, file in streams.audios.items()},
-            texts=[_text_stream(item, str(_local(ctx, item.file, "text"))) for item in streams.texts],
+            texts=[_padded_text(ctx, item, streams.plan, folder.parent) for item in streams.texts],
             layout=layout,
             protection=flags,
         )
@@ -242,6 +252,14 @@ def _text_stream(item: TextFile, path: str) -> TextStream:
         forced=text.forced,
         sdh=text.sdh,
     )
+
+
+def _padded_text(ctx: TaskContext, item: TextFile, plan: Plan, scratch: Path) -> TextStream:
+    """The text as long as the title, in a file of the task's own."""
+    path = scratch / f"text_{item.text.index}.vtt"
+    text = _local(ctx, item.file, f"text {item.text.index}").read_text(encoding="utf-8")
+    path.write_text(text_to_end(text, plan.duration_seconds), encoding="utf-8")
+    return _text_stream(item, str(path))
 
 
 def _longest(results: Sequence[ProcResult]) -> ProcResult:

@@ -97,7 +97,7 @@ def measure_args(
     results = [
         _vmaf(made_split[0], reference_split[0], vmaf_model(rendition.width, rendition.height), subsample),
         ffmpeg.filter(
-            [_every(made_split[1], XPSNR_STEP), _every(reference_split[1], XPSNR_STEP)],
+            [_eight_bits(made_split[1]), _eight_bits(reference_split[1])],
             "xpsnr",
             stats_file=XPSNR_LOG,
         ),
@@ -184,8 +184,12 @@ def parse_xpsnr(log: str) -> float:
     return round((4 * y + u + v) / 6, 3)
 
 
-def parse_luma_psnr(log: str) -> float:
+def parse_luma_psnr(log: str, *, bit_depth: int = 8) -> float:
     """Luma PSNR over all frames of a log of psnr, in dB.
+
+    Args:
+        log: what psnr wrote.
+        bit_depth: of the pictures.
 
     Raises:
         ValueError: there is no frame in it.
@@ -198,8 +202,8 @@ def parse_luma_psnr(log: str) -> float:
     ]
     if not errors:
         raise ValueError("psnr measured no frame")
-    mean = sum(errors) / len(errors)
-    return IDENTICAL_DB if mean <= 0 else min(IDENTICAL_DB, round(10 * math.log10(_PEAK / mean), 3))
+    mean, peak = sum(errors) / len(errors), float((1 << bit_depth) - 1) ** 2
+    return IDENTICAL_DB if mean <= 0 else min(IDENTICAL_DB, round(10 * math.log10(peak / mean), 3))
 
 
 def harmonic_mean(scores: Sequence[float]) -> float:
@@ -234,10 +238,6 @@ def window_score(window: Window, rate: Fraction, vmaf: Sequence[float], bitrate_
 def reaches(target: RungTarget, mean: float, p5: float) -> bool:
     """Whether scores are what was asked for."""
     return mean >= target.mean and p5 >= target.p5
-
-
-# PSNR of 8-bit code values; three readings of the same depth are only compared with each other.
-_PEAK = 255.0**2
 
 
 class _Packet(msgspec.Struct):
@@ -283,8 +283,9 @@ def _part(picture: Any, first: int, end: int) -> Any:
     return picture.filter("trim", start_frame=first, end_frame=end).filter("setpts", "PTS-STARTPTS")
 
 
-def _every(picture: Any, step: int) -> Any:
-    return picture.filter("framestep", step)
+def _eight_bits(picture: Any) -> Any:
+    """Every other frame, for xpsnr, which mistakes the lines of deeper pictures unless 64 divides them."""
+    return picture.filter("framestep", XPSNR_STEP).filter("format", "yuv420p")
 
 
 def _vmaf(made: Any, reference: Any, model: str, subsample: int) -> Any:

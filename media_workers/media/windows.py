@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from itertools import chain
 
 import msgspec
 
@@ -123,9 +124,16 @@ def _free_start(
     wanted: int, length: int, groups: int, taken: Sequence[int], is_black: Callable[[int], bool]
 ) -> int | None:
     """The group nearest to `wanted` where a window fits beside the others; a black one when all are."""
-    places = sorted(range(groups - length + 1), key=lambda group: abs(group - wanted))
-    free = [group for group in places if all(abs(group - other) >= length for other in taken)]
-    return next((group for group in free if not is_black(group)), free[0] if free else None)
+    last = groups - length
+    places = chain.from_iterable((wanted + step, wanted - step) for step in range(groups))
+    fallback = None
+    for group in places:
+        if not 0 <= group <= last or any(abs(group - other) < length for other in taken):
+            continue
+        if not is_black(group):
+            return group
+        fallback = group if fallback is None else fallback
+    return fallback
 
 
 def _black_share(

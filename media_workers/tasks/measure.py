@@ -224,7 +224,7 @@ def _read(work: _Work, folder: Path, window: Window, bitrate_bps: int) -> Window
     """
     name = work.rendition.name
     try:
-        readings = _readings(folder)
+        readings = _readings(folder, work.rendition.bit_depth)
     except (OSError, ValueError) as error:
         raise TaskFailed("tool_failed", f"measuring {name}: {error}") from error
     expected = vmaf_frames(window.frames, work.quality.subsample)
@@ -244,11 +244,11 @@ def _read(work: _Work, folder: Path, window: Window, bitrate_bps: int) -> Window
     )
 
 
-def _readings(folder: Path) -> Readings:
+def _readings(folder: Path, bit_depth: int) -> Readings:
     shifts = [folder / name for name in SHIFT_LOGS]
     early_in_place_late = None
     if shifts[0].exists():
-        first, second, third = (parse_luma_psnr(path.read_text()) for path in shifts)
+        first, second, third = (parse_luma_psnr(path.read_text(), bit_depth=bit_depth) for path in shifts)
         early_in_place_late = (first, second, third)
     return Readings(
         vmaf=parse_vmaf((folder / VMAF_LOG).read_bytes()),

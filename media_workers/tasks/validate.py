@@ -12,14 +12,17 @@ from media_workers.tasks.source import Source, SourceInput, find_source, source_
 
 
 class ValidateInput(SourceInput, frozen=True, kw_only=True):
-    """Input of media_validate."""
+    """Input of media_validate; `profile` is a name, or an operator's own profile as a document."""
 
-    profile: str | None = None
+    profile: str | dict[str, Any] | None = None
     overrides: dict[str, Any] | None = None
 
 
 class ValidateOutput(Record, frozen=True, kw_only=True):
-    """Output of media_validate: facts and verdicts of an accepted source, and the hash of its content."""
+    """Output of media_validate: facts and verdicts of an accepted source, and the hash of its content.
+
+    `per_title` says whether the profile wants trial encodes before the plan.
+    """
 
     video_id: str
     source_key: str
@@ -27,6 +30,7 @@ class ValidateOutput(Record, frozen=True, kw_only=True):
     source_size: int
     facts: SourceFacts
     verdicts: tuple[Verdict, ...]
+    per_title: bool = False
 
 
 @worker("media_validate")
@@ -53,10 +57,11 @@ def validate_source(ctx: TaskContext, source: Source, profile: Profile) -> Valid
         source_size=path.stat().st_size,
         facts=found.facts,
         verdicts=found.verdicts,
+        per_title=profile.per_title,
     )
 
 
-def profile_for(name: str | None, overrides: dict[str, Any] | None) -> Profile:
+def profile_for(name: str | dict[str, Any] | None, overrides: dict[str, Any] | None) -> Profile:
     """The profile of a request.
 
     Raises:

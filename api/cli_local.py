@@ -26,6 +26,7 @@ TOOLS_S_MAX = 60
 def add(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(plan)
+    app.command()(check)
     app.command()(doctor)
     app.command()(settings)
 
@@ -45,6 +46,21 @@ def plan(
     argv = [sys.executable, "-m", "media_workers", "plan", str(file)]
     argv += ["--profile", profile] if profile else []
     argv += ["--overrides", overrides] if overrides else []
+    argv += ["--json"] if as_json else []
+    sys.stdout.flush()
+    raise typer.Exit(subprocess.run(argv, env=worker_environment(), check=False).returncode)
+
+
+def check(
+    place: Annotated[str, typer.Argument(help="Folder, manifest, or http(s) address.", show_default=False)],
+    decode: Annotated[bool, typer.Option(help="Decode three segments of each stream in the clear.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check an HLS or DASH package, ours or anybody's: exit 1 when something is wrong with it."""
+    from api.settings import worker_environment
+
+    argv = [sys.executable, "-m", "media_workers", "check", place]
+    argv += ["--decode"] if decode else []
     argv += ["--json"] if as_json else []
     sys.stdout.flush()
     raise typer.Exit(subprocess.run(argv, env=worker_environment(), check=False).returncode)

@@ -48,6 +48,7 @@ from media_workers.sdk import (
 )
 from media_workers.settings import WorkerSettings
 from media_workers.storage import LocalStorage, Scratch
+from media_workers.tasks.check_command import add_check
 from media_workers.tasks.keys_commands import REQUEST_SECONDS, keys_app
 from media_workers.tasks.plan import plan_title
 from media_workers.tasks.probing import inspect_source
@@ -225,6 +226,11 @@ def _ask_server(path: str) -> httpx.Response:
     return httpx.post(f"{base}{path}", json={}, headers=headers, timeout=REQUEST_SECONDS)
 
 
+def _tools_context() -> contextlib.AbstractContextManager[TaskContext]:
+    return _lone_context(_binaries(_settings({})))
+
+
+add_check(app, _tools_context)
 app.add_typer(keys_app(lambda: _custody(_settings({})), _ask_server), name="keys")
 
 

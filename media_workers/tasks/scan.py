@@ -46,7 +46,7 @@ class ScanInput(Record, frozen=True, kw_only=True):
     source_key: str
     source_sha256: str
     facts: SourceFacts
-    profile: str | None = None
+    profile: str | dict[str, Any] | None = None
     overrides: dict[str, Any] | None = None
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from media_workers.media.downmix import CHANNELS, Mapping, has_surround, mapping_of
-from media_workers.media.facts import AudioFacts, SourceFacts
+from media_workers.media.facts import AudioFacts, SourceFacts, clock_start
 from media_workers.media.languages import distinct, language_name, language_tag
 from media_workers.media.profiles import Profile
 
@@ -35,7 +35,7 @@ class AudioPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         name: `audio_{track}_{group}`, safe as a path part.
         group: tracks that a player chooses between; each has one codec, one layout and one default.
         role: DASH's word: `main`, `commentary`, `description`, `dub`.
-        offset_seconds: where the title's zero lies on FFmpeg's clock, which starts with the container.
+        offset_seconds: where the title's zero lies on FFmpeg's clock (`facts.clock_start`).
         layout: of the encoded track, in FFmpeg's words.
         mapping: what happens to the channels; `first_pair` when nobody knows which channel is which.
         loudness_lufs: the target, None to leave the loudness alone.
@@ -102,7 +102,7 @@ def audio_plans(
                     name=f"audio_{track.track}_{group}",
                     track=track.track,
                     stream_index=track.index,
-                    offset_seconds=round(zero - facts.start_seconds, 6),
+                    offset_seconds=round(zero - clock_start(facts, track.start_seconds), 6),
                     language=language_tag(track.language),
                     label=label,
                     default=track.track == (surround_default if wide else default),

@@ -140,6 +140,9 @@ class SourceFacts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 # Containers that may be spliced: FFmpeg closes the jumps of their clocks.
 SPLICED_CONTAINERS = frozenset({"mpegts", "mpeg"})
+# FFmpeg's clock of these starts with the earliest stream that a command reads (AVFMT_TS_DISCONT): read alone,
+# late sound would come early.
+_STREAM_CLOCKS = SPLICED_CONTAINERS | {"ogg"}
 INTERLACED_ORDERS = frozenset({"tt", "bb", "tb", "bt"})
 # Encoders' and cameras' corrupt aspect ratios lie far outside of what any format defines.
 SAR_MAX = 8
@@ -202,6 +205,16 @@ def facts_from_probe(
         metadata_sanitised=sanitised,
         scanned=packets is not None,
     )
+
+
+def clock_start(facts: SourceFacts, stream_start_seconds: float) -> float:
+    """What FFmpeg takes as time zero, on the source's own clock, in a command that reads one stream alone.
+
+    Args:
+        facts: of the source.
+        stream_start_seconds: where that stream starts.
+    """
+    return stream_start_seconds if facts.container in _STREAM_CLOCKS else facts.start_seconds
 
 
 def clean_text(text: str | None) -> tuple[str | None, bool]:

@@ -11,7 +11,7 @@ from media_workers.media.calibration import Calibration
 from media_workers.media.chunks import Chunk, plan_chunks, preroll_seconds
 from media_workers.media.colour import ColourPlan, plan_colour
 from media_workers.media.estimate import Estimate, estimate_title, predicted_seconds
-from media_workers.media.facts import AudioFacts, SourceFacts, VideoFacts
+from media_workers.media.facts import AudioFacts, SourceFacts, VideoFacts, clock_start
 from media_workers.media.gate import QualityPlan, quality_plan
 from media_workers.media.groups import Group, plan_groups
 from media_workers.media.ladder import Rendition, ladder
@@ -45,7 +45,7 @@ ENDS_EARLY_SECONDS = 0.25
 class VideoPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What is done to the picture before it is scaled; the same for every rendition.
 
-    `offset_seconds` is where the first frame lies on FFmpeg's clock, which starts with the container; it
+    `offset_seconds` is where the first frame lies on FFmpeg's clock (`facts.clock_start`); it
     becomes the title's zero. `pad_frames_max` bounds the copies of the last frame that may complete
     `frames_total`. `preroll_seconds` is how much before a chunk decoding starts.
     The display size is what a viewer would see of the source; a crop counts its pixels.
@@ -236,7 +236,7 @@ def _video_plan(facts: SourceFacts, video: VideoFacts, span: _Span, profile: Pro
     slack_seconds = video.last_frame_seconds + (1.0 if early or video.timestamp_jumps else 0.0)
     return VideoPlan(
         stream_index=video.index,
-        offset_seconds=_offset(span.zero_seconds, facts),
+        offset_seconds=round(span.zero_seconds - clock_start(facts, video.start_seconds), 6),
         deinterlace=video.interlaced,
         alpha=video.alpha,
         colour=plan_colour(video),
@@ -271,10 +271,6 @@ def _stills(
 def _sound_seconds(facts: SourceFacts, tracks: Sequence[AudioFacts]) -> float:
     known = [track.duration_seconds for track in tracks if track.duration_seconds]
     return max(known, default=facts.duration_seconds or 0.0)
-
-
-def _offset(zero: float, facts: SourceFacts) -> float:
-    return round(zero - facts.start_seconds, 6)
 
 
 def _timescale(rate: Fraction) -> int:

@@ -34,8 +34,7 @@ def text_args(
 ) -> list[str]:
     """Write a track as WebVTT at `target`; progress lines on stdout.
 
-    Times are on FFmpeg's clock (which starts with the container) for a stream, and on the source's own for
-    captions inside the picture: `shift_seconds` knows.
+    Its times are on the source's own clock: the title begins at `zero_seconds` of it.
 
     Args:
         ffmpeg_path: the binary.
@@ -46,7 +45,7 @@ def text_args(
     """
     options: dict[str, Any] = {}
     if track.stream_index is None:
-        stream = ffmpeg.input(_caption_graph(source), f="lavfi", copyts=None)["s:0"]
+        stream = ffmpeg.input(_caption_graph(source), f="lavfi")["s:0"]
     else:
         if track.codec == "dvb_teletext":
             options = {"txt_format": "text", "txt_page": "subtitle"}
@@ -57,7 +56,7 @@ def text_args(
         stream = ffmpeg.input(source, **GUARDS, **options, **ending)[str(track.stream_index)]
     output = ffmpeg.output(stream, target, **{"c:s": "webvtt", "format": "webvtt", **CLEAN})
     # A cue that cannot be read is left out; how many there are decides nothing.
-    return compiled(ffmpeg_path, output, "warning", *PROGRESS, "-max_error_rate", "1")
+    return compiled(ffmpeg_path, output, "warning", *PROGRESS, "-copyts", "-max_error_rate", "1")
 
 
 def text_bytes_args(ffmpeg_path: str, track: TextPlan, *, source: str, target: str) -> list[str]:
@@ -65,13 +64,6 @@ def text_bytes_args(ffmpeg_path: str, track: TextPlan, *, source: str, target: s
     stream = ffmpeg.input(source, **GUARDS)[str(track.stream_index)]
     output = ffmpeg.output(stream, target, **{"c:s": "copy", "format": "data", **CLEAN})
     return compiled(ffmpeg_path, output, "error")
-
-
-def shift_seconds(track: TextPlan) -> float:
-    """Where the title's zero lies on the clock of what `text_args` writes."""
-    if track.stream_index is None:
-        return track.zero_seconds
-    return track.zero_seconds - track.start_seconds
 
 
 def _caption_graph(source: str) -> str:

@@ -32,7 +32,6 @@ class TextPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         kind: captions also say what is heard.
         forced: shown even to who wants no subtitles: it translates what the film's language is not.
         zero_seconds: the title's zero on the source's own clock.
-        start_seconds: where the container's clock starts, which FFmpeg takes as zero.
     """
 
     name: str
@@ -46,7 +45,6 @@ class TextPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     forced: bool
     sdh: bool
     zero_seconds: float
-    start_seconds: float
 
 
 def text_plans(facts: SourceFacts, *, zero: float) -> tuple[TextPlan, ...]:
@@ -80,7 +78,6 @@ def text_plans(facts: SourceFacts, *, zero: float) -> tuple[TextPlan, ...]:
             forced=track is not None and track.forced,
             sdh=track is None or track.hearing_impaired,
             zero_seconds=round(zero, 6),
-            start_seconds=facts.start_seconds,
         )
         for index, (track, label) in enumerate(zip(chosen, labels, strict=True))
     )

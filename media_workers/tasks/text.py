@@ -11,7 +11,7 @@ from media_workers.media.subtitles import (
     read_webvtt,
     write_webvtt,
 )
-from media_workers.media.text import INVALID_CHARSET, shift_seconds, text_args, text_bytes_args
+from media_workers.media.text import INVALID_CHARSET, text_args, text_bytes_args
 from media_workers.media.text_plan import TextPlan
 from media_workers.sdk import Record, TaskContext, TaskRejected, worker
 from media_workers.storage import Artefact, artefact_key, facts_of
@@ -56,7 +56,7 @@ def text(job: BranchInput, ctx: TaskContext) -> TextOutput:
     recipe = text_args("ffmpeg", track, source="SOURCE", target="TARGET")
     duration = planned.duration_seconds
     key = artefact_key(
-        "text", job.source_sha256, recipe, shift_seconds(track), duration, CLEANING_VERSION, version
+        "text", job.source_sha256, recipe, track.zero_seconds, duration, CLEANING_VERSION, version
     )
     found = ctx.resources.artefacts.find(job.video_id, key)
     if found is not None:
@@ -64,7 +64,7 @@ def text(job: BranchInput, ctx: TaskContext) -> TextOutput:
     source = source_path(ctx, job.source_key)
     with ctx.scratch(SCRATCH_BYTES) as folder:
         raw = _raw_text(ctx, track, source, folder, duration)
-        clean = clean_cues(read_webvtt(raw), shift_seconds=shift_seconds(track), duration_seconds=duration)
+        clean = clean_cues(read_webvtt(raw), shift_seconds=track.zero_seconds, duration_seconds=duration)
         _tell(ctx, track, clean)
         finished = folder / "finished"
         finished.mkdir()

@@ -25,6 +25,10 @@ PQ = (
 # Every frame is one flat grey, told apart from its neighbours by far: which frame is where can be read off.
 GREY = "color=s=160x98:r={rate}:d=2,geq=lum='16+mod(N*37,200)':cb=128:cr=128"
 
+# White frames 25 to 29 of black ones, and a tone on every channel for just as long.
+FLASH = "color=black:s=160x90:r=25:d=3,drawbox=c=white:t=fill:enable='between(n,25,29)'"
+BEEP = "0.5*sin(6283*t)*between(t\\,1\\,1.2)"
+
 # One line of FFmpeg arguments a clip; "{other}" stands for the path of another clip.
 RECIPES: dict[str, str] = {
     "plain.mp4": f"-f lavfi -i testsrc2=s=320x240:r=25:d=2 {X264}",
@@ -84,6 +88,29 @@ RECIPES: dict[str, str] = {
         "-f lavfi -i testsrc2=s=160x90:r=25:d=3.36 -f lavfi "
         "-i aevalsrc=0.01*sin(880*t)+0.3*lt(mod(t\\,0.5)\\,0.01)*sin(6000*t):d=3.312:s=48000 "
         f"{X264} -c:a aac"
+    ),
+    "flash.mp4": (
+        f"-f lavfi -i {FLASH} -f lavfi -i aevalsrc={'|'.join([BEEP] * 6)}:c=5.1:d=3:s=48000 "
+        f"-c:v libx264 -preset fast -bf 2 -g 20 -c:a aac"
+    ),
+    "flash.ts": "-i {flash.mp4} -c copy",
+    # The sound starts long after the picture.
+    "flash_late.mpg": (
+        "-i {flash.mp4} -ss 0.8 -itsoffset 0.8 -i {flash.mp4} -map 0:v -map 1:a -c:v mpeg2video -bf 2 "
+        "-c:a ac3 -f vob"
+    ),
+    "wide.mkv": (
+        f"-f lavfi -i testsrc2=s=160x90:r=25:d=1 -f lavfi "
+        f"-i aevalsrc={'|'.join(['0.1*sin(880*t)'] * 8)}:c=7.1:d=1 {X264} -c:a flac"
+    ),
+    # Matroska does not say which channel of PCM is which.
+    "nameless.mkv": (
+        f"-f lavfi -i testsrc2=s=160x90:r=25:d=1 -f lavfi "
+        f"-i aevalsrc={'|'.join(['0.1*sin(880*t)'] * 10)}:d=1 {X264} -c:a pcm_s16le"
+    ),
+    "side.mkv": (
+        "-f lavfi -i testsrc2=s=160x90:r=25:d=1 -f lavfi "
+        f"-i aevalsrc=0|0|0|0|0.1*sin(880*t)|0:c=5.1(side):d=1:s=48000 {X264} -c:a ac3"
     ),
     "sound.m4a": f"{SINE.format(seconds=2)} -c:a aac",
     "cover.mp3": (

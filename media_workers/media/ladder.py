@@ -231,7 +231,7 @@ def _rendition(
         profile=encoded_profile,
         level=level,
         tier=tier,
-        threads=profile.threads,
+        threads=profile.threads if software.threaded else 1,
         bit_depth=10 if deep else 8,
         dynamic_range=kept,
     )

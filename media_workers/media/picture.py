@@ -105,20 +105,40 @@ def on_grid(
     return picture.filter("setpts", f"PTS-{first_frame}") if first_frame else picture
 
 
-def to_rendition(picture: Any, video: VideoPlan, rendition: Rendition, *, overlay: str | None = None) -> Any:
+def overlays(video: VideoPlan, path: str | None, count: int) -> list[Any]:
+    """What `to_rendition` needs of the plan's watermark, for each of `count` renditions of one command.
+
+    Args:
+        video: the plan's picture.
+        path: of the watermark's file: `watermark_text`, or the image. None when the plan has no watermark.
+        count: how many.
+
+    Raises:
+        ValueError: the plan has a watermark and there is no file for it.
+    """
+    if video.watermark is None:
+        return [None] * count
+    if path is None:
+        raise ValueError("plan: has a watermark, and its file is missing")
+    if video.watermark.text is not None:
+        return [path] * count
+    guards = {"protocol_whitelist": "file", "format_whitelist": IMAGE_DEMUXERS, "max_pixels": FRAME_PX_MAX}
+    image = ffmpeg.input(path, **guards)["v:0"].filter("format", "rgba")
+    if count == 1:
+        return [image]
+    copies = image.split()
+    return [copies[number] for number in range(count)]
+
+
+def to_rendition(picture: Any, video: VideoPlan, rendition: Rendition, *, overlay: Any = None) -> Any:
     """The picture as the encoder of a rendition is given it.
 
     Args:
         picture: from `planned_frames`.
         video: the plan's picture.
         rendition: from the plan.
-        overlay: path of the watermark's file (`watermark_text` or the image); None draws none.
-
-    Raises:
-        ValueError: the plan has a watermark and there is no file for it.
+        overlay: from `overlays`; None draws no watermark.
     """
-    if video.watermark is not None and overlay is None:
-        raise ValueError("plan: has a watermark, and its file is missing")
     picture = to_delivery(
         picture,
         video,
@@ -209,7 +229,7 @@ def _kept_range(picture: Any, colour: ColourPlan, kept: DynamicRange) -> Any:
     return picture.filter("zscale", p=output.primaries, t=output.transfer, m=output.matrix, r=output.range)
 
 
-def _marked(picture: Any, watermark: Watermark, rendition: Rendition, overlay: str) -> Any:
+def _marked(picture: Any, watermark: Watermark, rendition: Rendition, overlay: Any) -> Any:
     margin = round(rendition.height * _MARGIN_SHARE)
     size = max(2, round(rendition.height * watermark.scale))
     white = _HDR_WHITE.get(rendition.dynamic_range, 1.0)
@@ -227,11 +247,7 @@ def _marked(picture: Any, watermark: Watermark, rendition: Rendition, overlay: s
             x=x,
             y=y,
         )
-    image = ffmpeg.input(
-        overlay, protocol_whitelist="file", format_whitelist=IMAGE_DEMUXERS, max_pixels=FRAME_PX_MAX
-    )["v:0"]
-    image = image.filter("format", "rgba")
-    image = image.filter("colorchannelmixer", rr=white, gg=white, bb=white, aa=watermark.opacity)
+    image = overlay.filter("colorchannelmixer", rr=white, gg=white, bb=white, aa=watermark.opacity)
     image = image.filter("scale", w=-2, h=size - size % 2, out_color_matrix="bt709", out_range="tv")
     image = image.filter("format", "yuva420p")
     x, y = _place(watermark.position, margin, "W", "H", ("w", "h"))

@@ -47,7 +47,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     quality of every rung: negative is better. `renditions_min` is reached with smaller rungs where the source
     allows. `h264_lines_max` keeps H.264 out of sizes that other codecs are for. `hdr`: "auto" keeps a high
     dynamic range in the codecs that carry it and makes standard renditions beside them, "keep" makes no more
-    of those than H.264's, "sdr" keeps none.
+    of those than H.264's, "sdr" keeps none. `threads` are those of HEVC and VP9 encoders; H.264 and AV1 take
+    one thread each, which makes the same bytes every time, and are in parallel by chunks and renditions.
     """
 
     name: str

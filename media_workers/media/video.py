@@ -9,7 +9,7 @@ from media_workers.media.chunks import Chunk
 from media_workers.media.colour import delivered
 from media_workers.media.encoders import TWO_PASS, Job, encoder_options, pixel_format
 from media_workers.media.guards import CLEAN, FASTSTART, PROGRESS, compiled
-from media_workers.media.picture import clock_of, picture_plan, planned_frames, to_rendition
+from media_workers.media.picture import clock_of, overlays, picture_plan, planned_frames, to_rendition
 from media_workers.media.plan import Plan, Rendition
 
 _VAAPI = ("-init_hw_device", "vaapi=card", "-filter_hw_device", "card")
@@ -52,10 +52,11 @@ def video_args(
         raise ValueError("a rendition that takes two passes is encoded by itself")
     video = picture_plan(plan)
     frames = planned_frames(plan, source, chunk)
+    marks = overlays(video, overlay, len(renditions))
     copies = frames.split() if len(renditions) > 1 else None
     outputs = []
     for number, (rendition, target) in enumerate(zip(renditions, targets, strict=True)):
-        picture = to_rendition(copies[number] if copies else frames, video, rendition, overlay=overlay)
+        picture = to_rendition(copies[number] if copies else frames, video, rendition, overlay=marks[number])
         if rendition.encoder.endswith("_vaapi"):
             picture = picture.filter("hwupload")
         job = Job(

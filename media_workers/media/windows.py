@@ -53,7 +53,7 @@ def sample_windows(
     """
     if frames_total <= 0:
         return ()
-    groups = -(-frames_total // gop_frames)
+    groups = max(1, frames_total // gop_frames)
     budget = max(1, round(frames_total * SAMPLED_SHARE_MAX / gop_frames))
     # Several short looks say more about a title than one long one.
     length = min(max(1, round(WINDOW_SECONDS * rate / gop_frames)), max(1, budget // WINDOWS_AIM))

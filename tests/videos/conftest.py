@@ -120,19 +120,28 @@ class RunningServer:
         return sorted(p.relative_to(self.media).as_posix() for p in self.media.rglob("*") if p.is_file())
 
 
-PLAN = {
+PLAN: dict[str, Any] = {
     "profile": "default",
-    "frameRate": "25/1",
+    "frameRate": "25",
     "framesTotal": 50,
     "durationSeconds": 2.0,
+    "chunks": [{"number": 0, "firstFrame": 0, "frames": 50}],
+    "groups": [
+        {"name": "360p", "renditions": ["360p"], "predictedSeconds": 2.0},
+        {"name": "240p", "renditions": ["240p"], "predictedSeconds": 1.0},
+    ],
     "renditions": [
         {"name": "360p", "codec": "h264", "width": 640, "height": 360},
         {"name": "240p", "codec": "h264", "width": 426, "height": 240},
     ],
     "audio": [],
+    "text": [],
     "stills": None,
+    "preview": None,
+    "quality": None,
     "estimate": {"cpuSeconds": 1, "wallSeconds": 1, "outputBytes": 1, "cost": 0},
 }
+VERDICTS = [{"code": "no_audio", "severity": "warn", "message": "There is no sound."}]
 FACTS = {
     "container": "mov,mp4",
     "sizeBytes": 10,
@@ -184,9 +193,12 @@ class ScriptedWorker:
         self.tell(task, "IN_PROGRESS", {"progress": told}, extendLease=True)
 
     def pass_scan(self) -> None:
-        """The decode scan finds nothing; workflows that have none are left alone."""
+        """The decode scan finds nothing new."""
+        found = {"facts": FACTS, "verdicts": VERDICTS, "scan": {}}
+        self.tell(self.take("media_scan"), "COMPLETED", found)
 
-    def validate_and_plan(self) -> None:
+    def validate_and_plan(self, plan: dict[str, Any] | None = None) -> None:
+        plan = plan or PLAN
         task = self.take("media_validate")
         given = task["inputData"]
         self.tell(
@@ -198,37 +210,61 @@ class ScriptedWorker:
                 "sourceSha256": given["source"]["sha256"],
                 "sourceSize": given["source"]["size"],
                 "facts": FACTS,
-                "verdicts": [{"code": "no_audio", "severity": "warn", "message": "There is no sound."}],
+                "verdicts": VERDICTS,
             },
         )
+        self.pass_scan()
         task = self.take("media_plan")
-        refs = [f"encode_{each['name']}" for each in PLAN["renditions"]]  # type: ignore[attr-defined]  # a list
+        refs = {f"encode_{each['name']}_c0000": each["renditions"] for each in plan["groups"]}
         inputs = {
-            ref: {"videoId": given["videoId"], "plan": PLAN, "rendition": ref.removeprefix("encode_")}
-            for ref in refs
+            ref: {"videoId": given["videoId"], "planKey": "k", "renditions": names, "chunk": 0}
+            for ref, names in refs.items()
         }
         forks = [{"name": "media_encode", "taskReferenceName": ref, "type": "SIMPLE"} for ref in refs]
-        self.tell(task, "COMPLETED", {"plan": PLAN, "forkTasks": forks, "forkInputs": inputs})
+        answer = {"plan": plan, "planKey": "k", "protected": False, "previewTasks": [], "previewInputs": {}}
+        self.tell(task, "COMPLETED", {**answer, "forkTasks": forks, "forkInputs": inputs})
+        self.tell(self.take("media_preview"), "COMPLETED", {"note": "this title has no preview"})
 
     def encode(self, task: dict[str, Any]) -> None:
-        name = task["inputData"]["rendition"]
-        video = {
+        [name] = task["inputData"]["renditions"]
+        chunk = {
             "rendition": name,
-            "codec": "h264",
-            "width": 640,
-            "height": 360,
+            "chunk": 0,
             "frames": 50,
-            "averageBitrate": 500_000,
-            "encodeSeconds": 1.5,
-            "provenance": {"argv": ["ffmpeg", "SOURCE"], "cpuSeconds": 2.0, "wallSeconds": 1.5, "inputs": []},
+            "file": {"key": f"artefacts/x/{name}-0/video.mp4", "size": 1000, "sha256": "0" * 64},
+            "crf": 21.0,
+            "attempt": 1,
+            "provenance": {"argv": [], "cpuSeconds": 2.0, "wallSeconds": 1.5, "inputs": [], "tools": {}},
+            "reused": False,
         }
-        file = {"key": f"artefacts/x/{name}/video.mp4", "size": 1000, "sha256": "0" * 64}
-        self.tell(task, "COMPLETED", {"video": video, "file": file, "reused": False})
+        self.tell(task, "COMPLETED", {"chunks": [chunk]})
+
+    def stitch(self) -> None:
+        videos = [
+            {
+                "video": {
+                    "rendition": each["name"],
+                    "codec": each["codec"],
+                    "width": each["width"],
+                    "height": each["height"],
+                    "frames": 50,
+                    "averageBitrate": 500_000,
+                    "encodeSeconds": 1.5,
+                    "provenance": {"argv": ["ffmpeg", "SOURCE"], "cpuSeconds": 0.1, "inputs": []},
+                },
+                "file": {"key": f"artefacts/x/{each['name']}/video.mp4", "size": 1000, "sha256": "0" * 64},
+            }
+            for each in PLAN["renditions"]
+        ]
+        answer = {"renditions": videos, "audio": [], "text": [], "measureTasks": [], "measureInputs": {}}
+        self.tell(self.take("media_stitch"), "COMPLETED", answer)
 
     def finish(self) -> None:
-        """Verify, package, publish: with files that can be fetched."""
-        self.tell(self.take("media_verify"), "COMPLETED", {"renditions": [], "audio": [], "findings": []})
+        """From the joined chunks to what is published: with files that can be fetched."""
+        self.stitch()
+        self.tell(self.take("media_gate"), "COMPLETED", {"again": False, "quality": [], "verdicts": []})
         self.tell(self.take("media_package"), "COMPLETED", {"package": {}, "artefact": "a", "findings": []})
+        self.tell(self.take("media_check"), "COMPLETED", {"findings": [], "rules": [], "passed": True})
         task = self.take("media_publish")
         given = task["inputData"]
         folder = self._server.media / "published" / given["videoId"] / given["version"]
@@ -240,7 +276,7 @@ class ScriptedWorker:
 
     def run_all(self) -> None:
         self.validate_and_plan()
-        for _ in PLAN["renditions"]:  # type: ignore[attr-defined]  # a list
+        for _ in PLAN["groups"]:
             self.encode(self.take("media_encode"))
         self.finish()
 

@@ -109,6 +109,9 @@ def truncated(facts: SourceFacts, limits: Limits) -> Verdict | None:
 def _claim_and_found(facts: SourceFacts) -> tuple[float, float]:
     """What a stream (or a container of nothing but picture and sound) claims to last, and what is there."""
     video = facts.video
+    if video is not None and video.timestamp_jumps:
+        # A claim that was made across a jump of the clock is none.
+        return 0.0, 0.0
     if video is not None and video.claimed_seconds is not None:
         return video.claimed_seconds, video.duration_seconds
     ends = [track.start_seconds + (track.duration_seconds or 0.0) for track in facts.audio]

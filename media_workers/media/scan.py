@@ -13,6 +13,7 @@ from media_workers.media.audio_plan import AUDIO_TRACKS_MAX
 from media_workers.media.facts import SourceFacts, VideoFacts
 from media_workers.media.guards import GUARDS, PROGRESS, QUIET
 from media_workers.media.loudness import SILENT_LUFS
+from media_workers.media.rates import parse_rate
 
 # idet needs every line, but not every column; the other detectors need neither.
 DETECT_WIDTH_MAX = 640
@@ -23,6 +24,8 @@ SITI_LINES_MAX = 136
 BLACK_SECONDS_MIN = 0.5
 FROZEN_SECONDS_MIN = 2.0
 INTERVALS_MAX = 1000
+# Neighbouring samples (full scale is 1) of anything that can be heard differ by more.
+STEP_MAX = 1e-5
 # More windows than this are merged two by two, which doubles their length.
 WINDOWS_MAX = 1200
 
@@ -30,8 +33,11 @@ WINDOWS_MAX = 1200
 IDET_FRAMES_MIN = 10
 IDET_SHARE_MIN = 0.1
 PROGRESSIVE_SHARE_MIN = 0.8
-# Fine lines that move look like fields at times: what says that it is progressive needs much proof.
-INTERLACED_SHARE_MIN = 0.8
+# Fine lines that move look like fields: what says that it is progressive needs much proof, and the format of
+# a television line, where fields are hidden at times.
+INTERLACED_SHARE_MIN = 0.9
+TELEVISION_LINES = frozenset({480, 486, 512, 576, 608, 1080, 1088})
+TELEVISION_RATE_MAX = 30
 # Fields have one order: synthetic patterns that look interlaced to the detector have both.
 ONE_PARITY_SHARE_MIN = 0.9
 # Film on NTSC repeats a field in two of five pictures.
@@ -90,7 +96,7 @@ class StreamScan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class TrackLoudness(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Loudness of one sound track (EBU R 128): LUFS, LU, dBTP; None below what can be measured."""
+    """Loudness of one sound track (EBU R 128): LUFS, LU, dBTP; None for silence, or a constant."""
 
     track: int
     integrated_lufs: float | None = None
@@ -170,7 +176,7 @@ def scan_args(ffmpeg_path: str, facts: SourceFacts, *, source: str) -> list[str]
     tracks = heard_tracks(facts)
     if tracks:
         # A graph of its own: a picture that changes its size restarts its graph, and with it all sums.
-        heard = [f"[0:{index}]ebur128@a{track}={_LOUDNESS}[sound{track}]" for track, index in tracks]
+        heard = [_SOUND_DETECTORS.format(index=index, track=track) for track, index in tracks]
         graphs.append(";".join(heard))
         outputs += [f"[sound{track}]" for track, _ in tracks]
     if not outputs:
@@ -207,7 +213,11 @@ _PICTURE_DETECTORS = ",".join(
         "metadata@frame=mode=print",
     )
 )
-_LOUDNESS = "peak=true:framelog=quiet"
+_SOUND_DETECTORS = (
+    "[0:{index}]aformat=sample_fmts=dbl,"
+    "astats@a{track}=measure_perchannel=none:measure_overall=Max_difference,"
+    "ebur128@a{track}=peak=true:framelog=quiet[sound{track}]"
+)
 _LINE = re.compile(r"((?:\[[^\]]+ @ 0x[0-9a-f]+\] )*)\[(\w+)\] (.*)")
 _SPEAKER = re.compile(r"\[([^\]]+) @ 0x")
 _STREAM = re.compile(r"[va]ist#0:(\d+)/")
@@ -269,6 +279,8 @@ class ScanParser:
                 self._frozen_edge(text)
             case "ebur128" if text.startswith("Summary"):
                 self._track = int(instance.removeprefix("a"))
+            case "astats" if text.startswith("Max difference"):
+                self._said(int(instance.removeprefix("a")), "step", text.rpartition(":")[2])
             case _:
                 self._other(name, level, text)
 
@@ -281,8 +293,10 @@ class ScanParser:
         tff, bff, progressive, undetermined, repeated, not_repeated = self._fields
         variable, steady = self._steps
         bounds = self._step_bounds
+        # A graph that is restarted on the way swallows a picture, which the decoder has counted.
+        decoded = (one.frames for one in self._streams.values() if one.kind == "video")
         return ScanFacts(
-            frames=self._frames,
+            frames=max(self._frames, *decoded, 0),
             duration_seconds=round(end, 6),
             streams=tuple(
                 msgspec.structs.replace(one, damaged=self._damaged.get(index, 0))
@@ -361,10 +375,12 @@ class ScanParser:
         if self._track is None:
             return
         for name, value in _MEASURE.findall(line):
-            number = _finite(value)
-            if number is None:
-                continue
-            said = self._loudness.setdefault(self._track, {})
+            self._said(self._track, name, value)
+
+    def _said(self, track: int, name: str, value: str) -> None:
+        number = _finite(value)
+        if number is not None:
+            said = self._loudness.setdefault(track, {})
             # A track that changed on the way was measured in parts: the loudest is what a listener notices.
             said[name] = max(number, said.get(name, -math.inf))
 
@@ -451,6 +467,11 @@ def _is_interlaced(video: VideoFacts, fields: FieldCounts) -> bool:
         return video.interlaced
     if fields.progressive >= PROGRESSIVE_SHARE_MIN * clear:
         return False
+    if (
+        video.coded_height not in TELEVISION_LINES
+        or (parse_rate(video.frame_rate) or 0) > TELEVISION_RATE_MAX
+    ):
+        return video.interlaced
     ordered = max(fields.top_first, fields.bottom_first)
     if combed >= INTERLACED_SHARE_MIN * clear and ordered >= ONE_PARITY_SHARE_MIN * combed:
         return True
@@ -463,7 +484,9 @@ def _is_variable(scan: ScanFacts) -> bool:
 
 def _loudness(track: int, said: dict[str, float]) -> TrackLoudness:
     integrated = said.get("I")
-    if integrated is None or integrated <= SILENT_LUFS:
+    # Of a constant the beginning alone is loud, to a meter: it is a step.
+    constant = said.get("step", math.inf) <= STEP_MAX
+    if integrated is None or integrated <= SILENT_LUFS or constant:
         return TrackLoudness(track=track, true_peak_dbtp=said.get("Peak"))
     return TrackLoudness(
         track=track,

@@ -8,7 +8,13 @@ from media_workers.storage.artefacts import (
     facts_of,
     sha256_of,
 )
-from media_workers.storage.errors import DiskFullError, KeyRefusedError, MissingKeyError, StorageError
+from media_workers.storage.errors import (
+    DiskFullError,
+    KeyRefusedError,
+    MissingKeyError,
+    NotAFileError,
+    StorageError,
+)
 from media_workers.storage.local import LocalStorage
 from media_workers.storage.port import Storage, StoredFile, TreeFile, checked_key
 from media_workers.storage.scratch import Scratch
@@ -21,6 +27,7 @@ __all__ = [
     "KeyRefusedError",
     "LocalStorage",
     "MissingKeyError",
+    "NotAFileError",
     "Scratch",
     "Storage",
     "StorageError",

@@ -3,6 +3,7 @@
 StorageError
 ├── KeyRefusedError   the key is not a plain relative path
 ├── MissingKeyError   nothing is stored there
+│   └── NotAFileError   something is, but no plain file: a link, a pipe, a device
 └── DiskFullError     there is not enough room, before or while writing
 """
 
@@ -17,6 +18,10 @@ class KeyRefusedError(StorageError):
 
 class MissingKeyError(StorageError):
     """Nothing is stored under the key."""
+
+
+class NotAFileError(MissingKeyError):
+    """What stands under the key is no plain file and is not opened."""
 
 
 class DiskFullError(StorageError):

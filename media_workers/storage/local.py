@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
-from media_workers.storage.errors import DiskFullError, KeyRefusedError, MissingKeyError, StorageError
+from media_workers.storage.errors import (
+    DiskFullError,
+    KeyRefusedError,
+    MissingKeyError,
+    NotAFileError,
+    StorageError,
+)
 from media_workers.storage.homes import Home
 from media_workers.storage.port import StoredFile, TreeFile, checked_key
 
@@ -84,6 +90,8 @@ class LocalStorage:
         path = self.root / checked_key(key)
         # A link would let whoever writes to the media directory point a worker at any file of the machine.
         if path.resolve() != path or not path.is_file():
+            if os.path.lexists(path) and not path.is_dir():
+                raise NotAFileError(f"what stands under {key} is no plain file")
             raise MissingKeyError(f"nothing is stored under {key}")
         return path
 

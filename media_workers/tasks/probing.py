@@ -42,10 +42,10 @@ def inspect_source(ctx: TaskContext, path: Path, *, audio_only_allowed: bool = F
     if refused is not None:
         _report(ctx, refused, head)
         raise _rejected(refused, (refused,), None)
-    probe = _probe_source(ctx, path, size_bytes, head)
+    probe, said = _probe_source(ctx, path, size_bytes, head)
     limits = Limits()
     _accept(
-        facts_from_probe(probe, size_bytes=size_bytes),
+        facts_from_probe(probe, size_bytes=size_bytes, stderr=said),
         limits,
         audio_only_allowed=audio_only_allowed,
         quick=True,
@@ -55,7 +55,9 @@ def inspect_source(ctx: TaskContext, path: Path, *, audio_only_allowed: bool = F
     run_tool_unchecked(
         ctx, packets_args(ctx.resources.binaries.ffprobe, str(path)), limits=PROBE_LIMITS, on_line=scan.feed
     )
-    facts = _with_captions(ctx, path, facts_from_probe(probe, size_bytes=size_bytes, packets=scan))
+    facts = _with_captions(
+        ctx, path, facts_from_probe(probe, size_bytes=size_bytes, packets=scan, stderr=said)
+    )
     return _accept(facts, limits, audio_only_allowed=audio_only_allowed)
 
 
@@ -114,7 +116,10 @@ def measure(ctx: TaskContext, path: Path) -> tuple[Mapping[str, Any], PacketScan
     return _document(probed.stdout), scan
 
 
-def _probe_source(ctx: TaskContext, path: Path, size_bytes: int, head: bytes) -> Mapping[str, Any]:
+def _probe_source(
+    ctx: TaskContext, path: Path, size_bytes: int, head: bytes
+) -> tuple[Mapping[str, Any], str]:
+    """What ffprobe printed, and what it said while it looked."""
     argv = probe_args(ctx.resources.binaries.ffprobe, str(path))
     result = run_tool_unchecked(ctx, argv, limits=PROBE_LIMITS)
     if not result.ok:
@@ -122,7 +127,7 @@ def _probe_source(ctx: TaskContext, path: Path, size_bytes: int, head: bytes) ->
         ctx.note(f"ffprobe refused the source (exit {result.exit_code}): {result.stderr_tail[-1000:]}")
         _report(ctx, refused, head)
         raise _rejected(refused, (refused,), None)
-    return _document(result.stdout)
+    return _document(result.stdout), result.stderr_tail
 
 
 def _document(text: bytes) -> Mapping[str, Any]:

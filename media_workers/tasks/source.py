@@ -5,8 +5,9 @@ from pathlib import Path
 
 import msgspec
 
+from media_workers.media.catalogue import verdict
 from media_workers.sdk import Record, TaskContext, TaskRejected, decode_input
-from media_workers.storage import KeyRefusedError, MissingKeyError, checked_key
+from media_workers.storage import KeyRefusedError, MissingKeyError, NotAFileError, checked_key
 
 _DERIVED_ID_CHARS = 16
 
@@ -57,6 +58,8 @@ def find_source(ctx: TaskContext, job: SourceInput) -> Source:
         ctx.resources.storage.local_path(key)
     except KeyRefusedError as error:
         raise TaskRejected("invalid_input", f"the source is refused: {error}") from error
+    except NotAFileError as error:
+        raise _not_a_file() from error
     except MissingKeyError as error:
         raise TaskRejected(
             "source_missing", "there is no file for this video; upload it first, then start again"
@@ -72,12 +75,19 @@ def source_path(ctx: TaskContext, key: str) -> Path:
     """
     try:
         return ctx.resources.storage.local_path(key)
+    except NotAFileError as error:
+        raise _not_a_file() from error
     except MissingKeyError as error:
         raise TaskRejected(
             "source_missing", "the source file of this video is gone; upload it again"
         ) from error
     except KeyRefusedError as error:
         raise TaskRejected("invalid_input", f"the source is refused: {error}") from error
+
+
+def _not_a_file() -> TaskRejected:
+    refused = verdict("not_regular_file")
+    return TaskRejected(refused.code, refused.message, {"verdicts": (refused,)})
 
 
 def _key(ctx: TaskContext, asked: SourceInput) -> str:

@@ -26,12 +26,12 @@ from media_workers.media.protection import (
     rewrite_fairplay,
 )
 from media_workers.media.pssh import Pssh, parse_pssh
+from tests.drm.conftest import KeyServer, Packager
 
 pytestmark = pytest.mark.media
 
 Opened = Callable[..., Custody]
 Leaks = Callable[[Sequence[bytes], bytes], list[str]]
-Packager = Any  # defined in conftest, which cannot be imported from
 KEYFORMATS = {
     "urn:uuid:edef8ba9-79d6-4ace-a3c8-27dcd51d21ed": "widevine",
     "com.microsoft.playready": "playready",
@@ -54,7 +54,7 @@ class Made:
         self.plan = plan
         self.copy = copy
         self.values = values
-        self.key_ids = {key.label: key.key_id for key in plan.keys_of(copy)}
+        self.key_ids: dict[str, str] = {key.label: key.key_id for key in plan.keys_of(copy)}
 
     def key(self, label: str) -> bytes:
         return self.values[self.key_ids[label]]
@@ -191,14 +191,14 @@ def test_hls_signalling(
 def test_fairplay_address_of_each_key(packages: dict[CopyScheme, Made]) -> None:
     """After the rewrite each FairPlay line has the address of its own key, and no other line has changed."""
     made = packages["cbcs"]
-    uris = {key.label: key.fairplay_uri for key in made.plan.keys_of("cbcs")}
+    uris: dict[str, str | None] = {key.label: key.fairplay_uri for key in made.plan.keys_of("cbcs")}
     for path, text in made.playlists().items():
         rewritten = rewrite_fairplay(text, made.plan)
         before, after = text.splitlines(), rewritten.splitlines()
         changed = [new for old, new in zip(before, after, strict=True) if old != new]
         assert all("com.apple.streamingkeydelivery" in line for line in changed)
         named = {attribute(line, "URI") for line in changed}
-        expected = set(uris.values()) if path == "master.m3u8" else {uris[path.partition("/")[0]]}  # type: ignore[index] # folders are labels
+        expected = set(uris.values()) if path == "master.m3u8" else {uris[path.partition("/")[0]]}
         assert named == expected
         assert rewrite_fairplay(rewritten, made.plan) == rewritten
         assert text.endswith("\n") == rewritten.endswith("\n")
@@ -264,7 +264,7 @@ def test_no_key_in_the_package(copy: CopyScheme, packages: dict[CopyScheme, Made
 
 
 def test_same_plan_same_segments(packager: Packager, custody: Opened, tmp_path: Path) -> None:
-    """A repeated cbcs run makes the same segments: keys and vectors are kept. (Init segments show the time.)"""
+    """A repeated cbcs run makes the same segments, as keys and vectors are kept."""
     keeper = custody()
     first, second = (
         make(packager, keeper, tmp_path / name, DrmOptions(), "cbcs").folder for name in ("a", "b")
@@ -287,7 +287,7 @@ def test_rekey_without_encoding(packager: Packager, custody: Opened, clear: Path
 
 
 def test_speke_boxes_reach_the_package(
-    packager: Packager, custody: Opened, clear: Path, key_server: Any, tmp_path: Path
+    packager: Packager, custody: Opened, clear: Path, key_server: KeyServer, tmp_path: Path
 ) -> None:
     """A key server's boxes and FairPlay addresses are what players find, and its keys open the streams."""
     keeper = custody(speke=key_server.settings)

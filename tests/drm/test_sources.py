@@ -10,7 +10,7 @@ import pytest
 from media_workers.drm.custody import Custody
 from media_workers.drm.errors import DrmError, KeySourceRefusedError, KeyStoreError
 from media_workers.drm.widevine import WidevineServer
-from media_workers.media.protection import DrmOptions, protection_args
+from media_workers.media.protection import DrmOptions, Label, protection_args
 
 Opened = Callable[..., Custody]
 RAW = DrmOptions(key_source="raw")
@@ -57,7 +57,7 @@ def test_raw_keys(custody: Opened, tmp_path: Path) -> None:
 def test_bad_raw_file(content: str, words: str, custody: Opened, tmp_path: Path) -> None:
     """What is wrong with the file is said without quoting a key."""
     keeper = custody(raw_keys_file=private(tmp_path / "raw.json", content))
-    labels = ("AUDIO", "SD") if "AUDIO" in content else ("SD",)
+    labels: tuple[Label, ...] = ("AUDIO", "SD") if "AUDIO" in content else ("SD",)
 
     with pytest.raises(KeySourceRefusedError, match=words) as refused:
         keeper.protect("vid_1", RAW, labels)

@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from lxml import etree
@@ -13,9 +12,9 @@ from media_workers.drm.errors import DrmError, KeySourceRefusedError, KeySourceU
 from media_workers.drm.speke import SpekeServer
 from media_workers.media.protection import DrmOptions
 from media_workers.media.pssh import parse_pssh
+from tests.drm.conftest import KeyServer
 
 Opened = Callable[..., Custody]
-KeyServer = Any  # defined in conftest, which cannot be imported from
 SPEKE = DrmOptions(key_source="speke")
 NAMES = {"c": "urn:dashif:org:cpix", "p": "urn:ietf:params:xml:ns:keyprov:pskc"}
 

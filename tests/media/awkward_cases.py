@@ -210,12 +210,17 @@ _SDP = b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nm=video 5004 RTP/AVP 96\n"
 _FIELDS = "-vf tinterlace=interleave_top -c:v mpeg2video -q:v 2 -flags +ildct+ilme -f vob"
 _HALF_SECOND = f"{SMALL.format(d=0.4)}"
 _LONG = f"-f lavfi -i testsrc2=s=64x36:r=25:d=20 {H264} -movflags +faststart"
-_DAMAGED = "-f lavfi -i {bars} -c:v mpeg2video -q:v 3 -g 12 -f vob"
+_DAMAGED = f"-f lavfi -i {BARS.format(r=25, d=4)} -c:v mpeg2video -q:v 3 -g 12 -f vob"
 
 
-def _damage(places: int, seconds: float) -> Build:
-    arguments = _DAMAGED.format(bars=BARS.format(r=25, d=seconds))
-    return _changed(arguments, lambda path: damaged(path.read_bytes(), places), "a.mpg")
+def _damage(places: int) -> Build:
+    return _changed(_DAMAGED, lambda path: damaged(path.read_bytes(), places), "a.mpg")
+
+
+def _long_damage(bench: Bench, target: Path) -> None:
+    bench.make("once.mpg", _DAMAGED.replace("160x120", "64x48"))
+    whole = bench.make("whole.mp4", "-stream_loop 10 -i {once.mpg} -c copy")
+    target.write_bytes(damaged(whole.read_bytes(), 1))
 
 
 def _case(row: int, name: str, build: Build, *expected: str, **more: object) -> Case:
@@ -283,7 +288,7 @@ _FILES = (
         12,
         "bomb",
         _made(
-            "-f lavfi -i color=s=8000x4000:r=25 -frames:v 4 -vf setpts=if(lt(N\\,3)\\,N/25/TB\\,9000/TB) "
+            "-f lavfi -i color=s=3000x2000:r=25 -frames:v 4 -vf setpts=if(lt(N\\,3)\\,N/25/TB\\,39600/TB) "
             "-fps_mode passthrough -c:v mjpeg -q:v 31",
             "a.mkv",
         ),
@@ -468,9 +473,9 @@ _PICTURES = (
         scan=True,
         frames=10,
     ),
-    _case(28, "one_bad_frame", _damage(1, 44), "corrupt_frames warn", scan=True),
-    _case(28, "some_bad_frames", _damage(1, 4), "corrupt_frames normalise", scan=True),
-    _case(28, "bad", _damage(40, 4), "corrupt reject", scan=True),
+    _case(28, "one_bad_frame", _long_damage, "corrupt_frames warn", scan=True),
+    _case(28, "some_bad_frames", _damage(1), "corrupt_frames normalise", scan=True),
+    _case(28, "bad", _damage(40), "corrupt reject", scan=True),
     _case(
         29,
         "some_timeless",
@@ -533,7 +538,7 @@ _REST = (
     _case(
         38,
         "exotic",
-        _made("-f lavfi -i testsrc2=s=160x88:r=25:d=0.4 -c:v cinepak", "a.avi"),
+        _made("-f lavfi -i testsrc2=s=64x32:r=25:d=0.4 -c:v cinepak", "a.avi"),
         "unusual_codec info",
         scan=True,
         frames=10,
@@ -541,7 +546,7 @@ _REST = (
     _case(
         38,
         "denied",
-        _changed("-f lavfi -i testsrc2=s=160x88:r=25:d=0.2 -c:v cinepak", _in_avi(b"TM20"), "a.avi"),
+        _changed("-f lavfi -i testsrc2=s=64x32:r=25:d=0.2 -c:v cinepak", _in_avi(b"TM20"), "a.avi"),
         "unsupported_codec reject",
     ),
     _case(

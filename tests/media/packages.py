@@ -121,6 +121,7 @@ class Studio:
             videos=tuple(self._video(plan, item.name, clip) for item in plan.renditions),
             audios=tuple(self._audio(plan, item.name, clip) for item in plan.audio),
             texts=tuple(self._text(number, language) for number, language in enumerate(texts)),
+            stills=self._stills(plan),
         )
 
     def close(self) -> None:
@@ -184,6 +185,22 @@ class Studio:
             file=file,
         )
         return TextFile(text=text, file=file)
+
+    def _stills(self, plan: Plan) -> str | None:
+        """An artefact with sheets of the planned size; what is on them is for other tests."""
+        if plan.stills is None:
+            return None
+        folder = self.root / "stills"
+        folder.mkdir()
+        size = f"{plan.stills.tile_width * plan.stills.columns}x{plan.stills.tile_height * plan.stills.rows}"
+        for number in range(1, plan.stills.sheets + 1):
+            target = str(folder / f"sprite-{number:03d}.jpg")
+            argv = ["-loglevel", "error", "-f", "lavfi", "-i", f"testsrc2=s={size}", "-frames:v", "1", target]
+            run([self.tools.ffmpeg, *argv], limits=LIMITS).check("sheet")
+        artefact, _ = self.desk.resources.artefacts.commit(
+            VIDEO_ID, f"stills-{number}", folder, kind="stills", facts=None
+        )
+        return artefact.prefix
 
     def _stored(self, path: Path) -> FileRef:
         key = f"work/{path.name}"

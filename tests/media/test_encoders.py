@@ -164,13 +164,15 @@ def first_frame(tools: Binaries, execute: Execute) -> Callable[[Path], dict[str,
 
 def test_hdr10_keeps_its_colour_and_its_metadata(
     *,
+    tools: Binaries,
+    execute: Execute,
     hdr10: Path,
     planned: Callable[..., Plan],
     encode: Encode,
     probe: Probe,
     first_frame: Callable[[Path], dict[str, Any]],
 ) -> None:
-    """HEVC, VP9 and AV1 leave as ten-bit PQ with BT.2020 tags; HEVC and AV1 with the display as well."""
+    """HEVC, VP9 and AV1 leave as ten-bit PQ with the tags of BT.2020 and the display's metadata."""
     mastering = read_mastering(first_frame(hdr10))
     plan = planned(hdr10)
     assert mastering is not None
@@ -185,11 +187,13 @@ def test_hdr10_keeps_its_colour_and_its_metadata(
         assert check_rendition(plan, rendition, document, scan) == ()
         assert facts.video is not None
         assert (rendition.name, facts.video.hdr, facts.video.bit_depth) == (f"90p_{codec}_hdr", "hdr10", 10)
-        if codec != "vp9":
-            found = read_mastering(first_frame(made))
-            assert found is not None
-            assert (found.max_cll, found.max_fall, found.luminance_max) == (1000, 400, 10_000_000)
-            assert codec != "hevc" or found == mastering
+        if codec == "hevc":
+            assert read_mastering(first_frame(made)) == mastering
+        # ffprobe decodes no AV1; FFmpeg itself does.
+        shown = [tools.ffmpeg, "-i", str(made), "-vf", "showinfo", "-frames:v", "1", "-f", "null", "-"]
+        said = execute(shown).stderr_tail
+        assert "MaxCLL=1000, MaxFALL=400" in said
+        assert "max_luminance=1000.0" in said
 
 
 def test_standard_renditions_of_hdr_say_nothing_of_its_display(
@@ -297,12 +301,15 @@ def test_text_watermark(
 
     [made] = encode(plan, plan.renditions, source, overlay)
 
-    grid = lumas(made, 2, 2)
-    # The halves are grey 28 and 131 without it.
-    lit = {"top-left": grid[0] > 45, "bottom-right": abs(grid[3] - 131) > 3}
-    assert lit[position]
-    assert abs(grid[1] - 131) <= 4
-    assert abs(grid[2] - 28) <= 4
+    luma = lumas(made, 160, 90)
+    rows = [luma[line * 160 : line * 160 + 160] for line in range(90)]
+    brightest = {
+        "top-left": max(max(row[:78]) for row in rows[:45]),
+        "bottom-left": max(max(row[:78]) for row in rows[45:]),
+        "top-right": max(max(row[82:]) for row in rows[:45]),
+        "bottom-right": max(max(row[82:]) for row in rows[45:]),
+    }
+    assert [corner for corner, light in brightest.items() if light > 180] == [position]
 
 
 def test_image_watermark(
@@ -376,6 +383,8 @@ def test_damaging_presets_are_refused(cuts: Path, planned: Callable[..., Plan]) 
 def test_a_late_chunk_decodes_a_little_before_it(cuts: Path, planned: Callable[..., Plan]) -> None:
     """A chunk's command seeks, keeps the source's clock and names its frames by their place on the grid."""
     plan = planned(cuts, codecs=["h264"])
+
+    assert plan.video is not None
 
     argv = video_args(
         "ffmpeg",

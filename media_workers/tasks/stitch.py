@@ -178,15 +178,15 @@ def _chunk_findings(plan: Plan, rendition: Rendition, chunks: Sequence[EncodedCh
         for made in chunks
         if not made.first_key
     ]
+    qualities = sorted({(made.attempt, made.crf) for made in chunks})
+    if len(qualities) > 1:
+        findings.append(error("attempts", rendition.name, "its chunks are of different attempts"))
     headers = sorted({made.header_hash for made in chunks})
     if len(headers) > 1:
         shown = ", ".join(headers[:HASHES_SHOWN_MAX])
         findings.append(
             error("headers", rendition.name, f"its chunks have {len(headers)} different headers ({shown})")
         )
-    qualities = sorted({(made.attempt, made.crf) for made in chunks})
-    if len(qualities) > 1:
-        findings.append(error("attempts", rendition.name, "its chunks are of different attempts"))
     return tuple(findings)
 
 

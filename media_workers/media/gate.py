@@ -13,6 +13,7 @@ chosen for the viewers' lines. Down to `CAPPED_SHORTFALL_MAX` below its target i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
@@ -30,7 +31,7 @@ SUBSAMPLE = 5
 """VMAF looks at every fifth frame of a window."""
 # A lower CRF by one raises VMAF by about so much.
 VMAF_PER_CRF = 1.5
-# VP9 and AV1 count to 63 where H.264 and HEVC count to 51.
+# VP9 and AV1 count to 63, in whole numbers, where H.264 and HEVC count to 51.
 _CRF_SCALE = {"vp9": 63 / 51, "av1": 63 / 51}
 # Below these, bits buy nothing that can be seen or measured.
 _CRF_FLOOR = {"h264": 14.0, "hevc": 16.0, "vp9": 18.0, "av1": 18.0}
@@ -46,7 +47,8 @@ class QualityTargets(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What a profile asks for, in VMAF: the mean of every rung, and mean and p5 of each codec's largest.
 
     The defaults catch what went wrong, not what is hard: at the ladders' own CRFs and medium speed real clips
-    had 88 to 97 in H.264, 88 to 95 in HEVC, 90 to 97 in VP9 and 86 to 95 in AV1, breaking waves the lowest. A profile that promises more than "as set" should ask for more.
+    had 88 to 97 in H.264, 88 to 95 in HEVC, 90 to 97 in VP9 and 86 to 95 in AV1, breaking waves the lowest.
+    A profile that promises more than "as set" should ask for more.
     """
 
     rung_mean: float = 82.0
@@ -182,7 +184,8 @@ def lower_crf(codec: str, crf: float, shortfall: float) -> float:
     """The CRF of the second attempt: by `VMAF_PER_CRF`, at least 1 lower, not below what can be seen."""
     step = max(1, round(shortfall / VMAF_PER_CRF)) * _CRF_SCALE.get(codec, 1.0)
     floor = _CRF_FLOOR.get(codec, 1.0)
-    return round(max(crf - step, min(floor, crf - 1)), 1)
+    after = max(crf - step, min(floor, crf - 1))
+    return float(math.floor(after)) if codec in _CRF_SCALE else round(after, 1)
 
 
 def judge(

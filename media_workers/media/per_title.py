@@ -9,7 +9,7 @@ one that adds nothing goes. Other codecs follow by the same shift of CRF and the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -35,7 +35,7 @@ BITRATE_STEP_MIN = 1.3
 CAP_HEADROOM = 2.5
 CAP_STEP_BPS = 1000
 CRF_MAX = 40.0
-# VP9 and AV1 count to 63 where H.264 and HEVC count to 51.
+# VP9 and AV1 count to 63, in whole numbers, where H.264 and HEVC count to 51.
 _CRF_SCALE = {"vp9": 63 / 51, "av1": 63 / 51}
 
 
@@ -88,14 +88,17 @@ def choose_rungs(
     """
     static = sorted(renditions, key=lambda item: -item.width * item.height)
     curves = {(curve.width, curve.height): curve for curve in fit_curves(probes)}
-    tried = [item for item in static if (item.width, item.height) in curves]
+    known = [item for item in static if (item.width, item.height) in curves]
+    worth = _worth_their_size(known, curves, drops_max=len(static) - renditions_min)
+    left = len(static) - len(known) + len(worth)
     rungs: list[PerTitleRung] = []
-    for position, rendition in enumerate(tried):
-        point = _place(rendition, curves[rendition.width, rendition.height], rungs[-1] if rungs else None)
-        spare = len(rungs) + len(static) - position > renditions_min
-        if rungs and spare and rungs[-1].vmaf - point.vmaf < VMAF_STEP_MIN:
+    for position, rendition in enumerate(worth):
+        above = rungs[-1] if rungs else None
+        point = _place(rendition, curves[rendition.width, rendition.height], above)
+        spare = len(rungs) + left - position > renditions_min
+        if above and spare and above.vmaf - point.vmaf < VMAF_STEP_MIN:
             continue
-        rungs.append(_rung(rendition, point))
+        rungs.append(_rung(rendition, point, above.maxrate_bps if above else rendition.maxrate_bps))
     return tuple(rungs)
 
 
@@ -134,6 +137,23 @@ def own_point(curve: Curve, rendition: Rendition) -> Probe:
     return by_crf if by_crf.bitrate_bps <= rendition.maxrate_bps else curve.at_bitrate(rendition.maxrate_bps)
 
 
+def _worth_their_size(
+    renditions: Sequence[Rendition], curves: Mapping[tuple[int, int], Curve], *, drops_max: int
+) -> list[Rendition]:
+    """Without the rungs that a smaller one beats for fewer bits: their cap starves them in this title."""
+    kept: list[Rendition] = []
+    best: Probe | None = None
+    drops = 0
+    for rendition in reversed(renditions):
+        own = own_point(curves[rendition.width, rendition.height], rendition)
+        if best is not None and own.vmaf <= best.vmaf and drops < drops_max:
+            drops += 1
+            continue
+        kept.append(rendition)
+        best = own if best is None or own.vmaf > best.vmaf else best
+    return kept[::-1]
+
+
 def _place(rendition: Rendition, curve: Curve, above: PerTitleRung | None) -> Probe:
     """Where a rung goes on the curve of its size: as the profile has it, or lower where that is enough."""
     candidates = [own_point(curve, rendition)]
@@ -144,9 +164,9 @@ def _place(rendition: Rendition, curve: Curve, above: PerTitleRung | None) -> Pr
     return min(candidates, key=lambda point: (point.bitrate_bps, point.vmaf))
 
 
-def _rung(rendition: Rendition, point: Probe) -> PerTitleRung:
+def _rung(rendition: Rendition, point: Probe, cap_max: int) -> PerTitleRung:
     headroom = round(point.bitrate_bps * CAP_HEADROOM / CAP_STEP_BPS) * CAP_STEP_BPS
-    cap = min(rendition.maxrate_bps, max(CAP_STEP_BPS, headroom))
+    cap = min(rendition.maxrate_bps, cap_max, max(CAP_STEP_BPS, headroom))
     crf = max(rendition.crf, min(CRF_MAX, round(point.crf, 1)))
     return PerTitleRung(
         width=rendition.width,
@@ -164,10 +184,11 @@ def _moved(rendition: Rendition, rung: PerTitleRung) -> Rendition:
     """A rendition of any codec at a rung's size, as far from the profile's as the H.264 one is."""
     maxrate = min(rendition.maxrate_bps, max(CAP_STEP_BPS, round(rendition.maxrate_bps * rung.cap_share)))
     share = maxrate / rendition.maxrate_bps
+    whole = rendition.codec in _CRF_SCALE
     shift = rung.crf_shift * _CRF_SCALE.get(rendition.codec, 1.0)
     return msgspec.structs.replace(
         rendition,
-        crf=round(rendition.crf + shift, 1),
+        crf=float(round(rendition.crf + shift)) if whole else round(rendition.crf + shift, 1),
         maxrate_bps=maxrate,
         bufsize_bits=round(rendition.bufsize_bits * share),
     )

@@ -175,6 +175,21 @@ _FILES = (
         _info("Data streams and surplus tracks in the file are left out."),
     ),
     _entry(
+        "image_subtitles_skipped",
+        (10,),
+        "subtitles that are pictures",
+        _warn("The subtitles of stream {streams} are pictures and are left out.", "Add them as text."),
+    ),
+    _entry(
+        "text_subtitles_skipped",
+        (10,),
+        "subtitles that nobody here can read",
+        _warn(
+            "The subtitles of stream {streams} are in a format that cannot be read and are left out.",
+            "Add them as SRT or WebVTT.",
+        ),
+    ),
+    _entry(
         "too_large_frame",
         (11, 12),
         "an enormous picture",

@@ -14,6 +14,7 @@ from media_workers.media.downmix import KNOWN_LAYOUTS
 from media_workers.media.facts import AudioFacts, SourceFacts, VideoFacts
 from media_workers.media.plan import FRAME_RATE_MIN
 from media_workers.media.rates import parse_rate
+from media_workers.media.text_plan import IMAGE_CODECS, TEXT_CODECS
 
 TRUNCATED_SHARE_MAX = 0.02
 # One lost picture of a short clip is no truncation.
@@ -151,6 +152,17 @@ def extra_video_streams(facts: SourceFacts, limits: Limits) -> Verdict | None:
 def extra_streams_ignored(facts: SourceFacts, limits: Limits) -> Verdict | None:
     ignored = len(facts.other) + max(0, len(facts.audio) - AUDIO_TRACKS_MAX)
     return verdict("extra_streams_ignored") if ignored else None
+
+
+def image_subtitles_skipped(facts: SourceFacts, limits: Limits) -> Verdict | None:
+    left_out = [str(track.index) for track in facts.subtitles if track.codec in IMAGE_CODECS]
+    return verdict("image_subtitles_skipped", streams=", ".join(left_out)) if left_out else None
+
+
+def text_subtitles_skipped(facts: SourceFacts, limits: Limits) -> Verdict | None:
+    known = TEXT_CODECS | IMAGE_CODECS
+    left_out = [str(track.index) for track in facts.subtitles if track.codec not in known]
+    return verdict("text_subtitles_skipped", streams=", ".join(left_out)) if left_out else None
 
 
 def metadata_sanitised(facts: SourceFacts, limits: Limits) -> Verdict | None:
@@ -331,6 +343,8 @@ FILE_RULES: tuple[Callable[[SourceFacts, Limits], Verdict | None], ...] = (
     cover_art_only,
     extra_video_streams,
     extra_streams_ignored,
+    image_subtitles_skipped,
+    text_subtitles_skipped,
     metadata_sanitised,
 )
 VIDEO_RULES: tuple[Callable[[VideoFacts, SourceFacts, Limits], Verdict | None], ...] = (

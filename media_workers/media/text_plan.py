@@ -83,30 +83,6 @@ def text_plans(facts: SourceFacts, *, zero: float) -> tuple[TextPlan, ...]:
     )
 
 
-def text_warnings(facts: SourceFacts) -> tuple[tuple[str, str], ...]:
-    """What of the source's text is left out: a stable code and a sentence for each reason."""
-    images = [track for track in facts.subtitles if track.codec in IMAGE_CODECS]
-    strange = [track for track in facts.subtitles if track.codec not in TEXT_CODECS | IMAGE_CODECS]
-    warnings = []
-    if images:
-        numbers = ", ".join(str(track.index) for track in images)
-        warnings.append(
-            (
-                "image_subtitles_skipped",
-                f"The subtitles of stream {numbers} are pictures and are left out; add them as text.",
-            )
-        )
-    if strange:
-        numbers = ", ".join(str(track.index) for track in strange)
-        warnings.append(
-            (
-                "text_subtitles_skipped",
-                f"The subtitles of stream {numbers} are in a format that cannot be read and are left out.",
-            )
-        )
-    return tuple(warnings)
-
-
 def _label(track: SubtitleFacts | None) -> str:
     """A name a viewer can choose by; never a stranger's text."""
     if track is None:

@@ -40,7 +40,7 @@ FILE_BYTES = 1 * MIB
 
 
 class ScanInput(Record, frozen=True, kw_only=True):
-    """Input of media_scan: what validation found, and the request's options."""
+    """Input of media_scan: what validation found, and the request's options as media_validate takes them."""
 
     video_id: str
     source_key: str

@@ -176,6 +176,17 @@ def _other_streams(bench: Bench, target: Path) -> None:
     bench.make("a.mkv", f"{PLAIN} {attached}").rename(target)
 
 
+def _subtitled(codec: bytes) -> Build:
+    """A file whose subtitles say that they are of that codec."""
+
+    def build(bench: Bench, target: Path) -> None:
+        bench.write("a.srt", b"1\n00:00:00,000 --> 00:00:01,000\nhello\n")
+        made = bench.make("a.mkv", f"{SMALL.format(d=1)} -i {{a.srt}} {H264} -c:s srt")
+        target.write_bytes(made.read_bytes().replace(b"S_TEXT/UTF8", codec))
+
+    return build
+
+
 def _hostile_tags(bench: Bench, target: Path) -> None:
     title = '../../etc/passwd"><script>alert(1)</script>\x1b[2J\x00\n' + "x" * 5000
     plain = bench.make("a.mp4", PLAIN)
@@ -278,6 +289,8 @@ _FILES = (
     ),
     _case(10, "attachment", _other_streams, "extra_streams_ignored info"),
     _case(10, "timecode", _made(f"{PLAIN} -timecode 01:00:00:00", "a.mov"), "extra_streams_ignored info"),
+    _case(10, "pictures_of_text", _subtitled(b"S_HDMV/PGS\0"), "image_subtitles_skipped warn"),
+    _case(10, "strange_text", _subtitled(b"S_TEXT/XXXX"), "text_subtitles_skipped warn"),
     _case(
         11,
         "huge",

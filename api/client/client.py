@@ -130,6 +130,11 @@ class ShowrunnerClient:
     def retry(self, video_id: str) -> Json:
         return _object(self._send("POST", f"/api/v1/videos/{_part(video_id)}/retry"))
 
+    def reprocess(self, video_id: str, options: Mapping[str, Any] | None = None) -> Json:
+        """Make a new version of an ended video."""
+        path = f"/api/v1/videos/{_part(video_id)}/reprocess"
+        return _object(self._send("POST", path, json=dict(options or {})))
+
     def files(self, video_id: str, **query: Any) -> Json:
         """A page of published files: {items, nextCursor?}."""
         return _object(self._send("GET", f"/api/v1/videos/{_part(video_id)}/files", params=query))

@@ -10,10 +10,12 @@ from pydantic.alias_generators import to_camel
 
 from api.videos.options import (
     METADATA_KEYS_MAX,
+    RENDITIONS_MAX,
     TEXT_CHARS_MAX,
     Overrides,
     ProfileName,
     Protection,
+    Rendition,
     VideoOptions,
 )
 from api.videos.requests import Request
@@ -105,6 +107,15 @@ class PlanVideo(Request):
     video_id: str
     profile: ProfileName = "default"
     overrides: Overrides | None = None
+    drm: Protection | None = None
+
+
+class Reprocess(Request):
+    """What differs from the last run; a field left out stays. `renditions` is short for the override."""
+
+    profile: ProfileName | None = None
+    overrides: Overrides | None = None
+    renditions: Annotated[list[Rendition], Field(min_length=1, max_length=RENDITIONS_MAX)] | None = None
     drm: Protection | None = None
 
 

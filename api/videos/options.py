@@ -30,6 +30,9 @@ WATERMARK_TEXT_CHARS_MAX = 80
 WATERMARK_KEY_CHARS_MAX = 400
 WATERMARK_SCALE_MIN, WATERMARK_SCALE_MAX = 0.02, 0.5
 
+MEANT_NULLS = frozenset({"loudness", "chunkSeconds", "clip", "crop", "watermark"})
+"""Overrides that null takes away; elsewhere it says that nothing differs."""
+
 Codec = Literal["h264", "hevc", "vp9", "av1"]
 AudioCodec = Literal["aac", "opus", "ac3", "eac3"]
 HdrMode = Literal["auto", "keep", "sdr"]
@@ -174,3 +177,16 @@ def drm_input(asked: object) -> dict[str, Any] | None:
         return None
     wanted = Drm.model_validate(asked if isinstance(asked, dict) else {})
     return wanted.model_dump(by_alias=True, exclude_none=True)
+
+
+def stored_options(asked: Request) -> dict[str, Any]:
+    """What of a request is kept with its video and goes into the workflow, without idle nulls."""
+    wanted = {"overrides", "drm", "priority", "passthrough"}
+    kept = asked.model_dump(mode="json", by_alias=True, exclude_unset=True, include=wanted)
+    if kept.get("overrides"):
+        kept["overrides"] = {
+            name: value
+            for name, value in kept["overrides"].items()
+            if value is not None or name in MEANT_NULLS
+        }
+    return kept

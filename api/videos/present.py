@@ -17,6 +17,7 @@ from api.videos.models import (
 )
 from api.videos.store import VideoRow
 from api.videos.view import Snapshot, built
+from api.videos.wire import obj, texts
 
 
 def rfc3339(at_ms: int) -> str:
@@ -63,12 +64,21 @@ def playback(row: VideoRow, view: Snapshot, base_url: str) -> PlaybackView | Non
         links = {name: media_url(base_url, row, path) for name, path in view.playback.items()}
         drm = DrmView.model_validate(view.drm) if view.drm else None
         return PlaybackView(**links, player=f"{base_url}/player/{row.id}", drm=drm)
-    if view.status is VideoStatus.PROCESSING and view.preview:
+    if view.status is VideoStatus.PROCESSING and view.preview and not row.options.get("live"):
         version = view.preview["version"]
         links = {
             name: media_url(base_url, row, path, version) for name, path in view.preview["playback"].items()
         }
         return PlaybackView(**links, player=f"{base_url}/player/{row.id}", preview=True)
+    live = obj(row.options.get("live"))
+    if live:
+        # An earlier version plays on until a new one is ready, and when that fails.
+        links = {
+            name: media_url(base_url, row, path, str(live.get("version")))
+            for name, path in texts(live.get("playback")).items()
+        }
+        drm = DrmView.model_validate(live["drm"]) if live.get("drm") else None
+        return PlaybackView(**links, player=f"{base_url}/player/{row.id}", drm=drm)
     return None
 
 

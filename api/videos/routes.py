@@ -19,6 +19,7 @@ from api.videos.models import (
     Problem,
     PublishedFile,
     Report,
+    Reprocess,
     Video,
     VideoPage,
     VideoStatus,
@@ -108,6 +109,15 @@ class VideoRoutes:
                 responses={409: {"model": Problem}},
                 **shown,
             )
+        add(
+            "/videos/{video_id}/reprocess",
+            self.reprocess,
+            methods=["POST"],
+            status_code=202,
+            response_model=Video,
+            responses={409: {"model": Problem}},
+            **shown,
+        )
         add("/videos/{video_id}/events", self.events, methods=["GET"], response_class=StreamingResponse)
         add("/videos/{video_id}/files", self.files, methods=["GET"], response_model=FilePage, **shown)
         add("/videos/{video_id}/report", self.report, methods=["GET"], response_model=Report, **shown)
@@ -284,3 +294,11 @@ class VideoRoutes:
     async def retry(self, request: Request, video_id: str) -> Video:
         """Run a failed or cancelled video again; finished renditions are reused."""
         return self._video(request, await self.service.retry(video_id))
+
+    async def reprocess(self, request: Request, video_id: str, asked: Reprocess) -> Video:
+        """Make a new version of a ready, failed or cancelled video, with other options or none.
+
+        What was published plays on until the new version is ready. Finished renditions are reused: new keys
+        need no encode.
+        """
+        return self._video(request, await self.service.reprocess(video_id, asked))

@@ -17,13 +17,14 @@ from api.videos.errors import ProblemError
 from api.videos.events import EventHub
 from api.videos.files import MediaFolder
 from api.videos.follow import FOLLOW_TIMINGS, Follower, FollowTimings
-from api.videos.models import OPEN_STATUSES, EditVideo, PlanVideo, VideoStatus
-from api.videos.options import VideoOptions, drm_input
+from api.videos.models import OPEN_STATUSES, EditVideo, PlanVideo, Reprocess, VideoStatus
+from api.videos.options import VideoOptions, drm_input, stored_options
 from api.videos.plans import PlanSource, make_plan
 from api.videos.profiles import Profiles
 from api.videos.store import Idempotency, StoreUnavailableError, VideoFilter, VideoRow, VideoStore
 from api.videos.uploads import Received, UploadLimits, disk_full
 from api.videos.view import Snapshot, changes
+from api.videos.wire import obj
 from engine.bootstrap import Engine
 from engine.core.errors import EngineError, IllegalStateError, NotFoundError, RefusedError
 from engine.ports.system import Clock
@@ -32,8 +33,6 @@ from engine.services.executions import StartRequest
 log = structlog.get_logger(__name__)
 
 FIRST_VERSION = "v1"
-MEANT_NULLS = frozenset({"loudness", "chunkSeconds", "clip", "crop", "watermark"})
-"""Overrides that null takes away; elsewhere it says that nothing differs."""
 PLAN_PREFIX = "plan_"
 """Ids of uploads that are only planned."""
 FORGET_MS = 60_000
@@ -163,7 +162,11 @@ class VideoService:
             source_size=received.size,
             created_ms=now_ms,
             updated_ms=now_ms,
-            options={**_kept(options), "profile": profile, **({"duplicateOf": _named(twin)} if twin else {})},
+            options={
+                **stored_options(options),
+                "profile": profile,
+                **({"duplicateOf": _named(twin)} if twin else {}),
+            },
             metadata=options.metadata,
         )
         taken = Idempotency(
@@ -212,7 +215,7 @@ class VideoService:
                 size=received.size,
                 filename=received.filename,
             )
-            return await self._planned(source, options.profile, _kept(options))
+            return await self._planned(source, options.profile, stored_options(options))
         except OSError as error:
             raise disk_full() from error
         finally:
@@ -228,7 +231,7 @@ class VideoService:
             size=row.source_size,
             filename=row.filename,
         )
-        return await self._planned(source, asked.profile, _kept(asked))
+        return await self._planned(source, asked.profile, stored_options(asked))
 
     async def _planned(self, source: PlanSource, profile: str, kept: dict[str, Any]) -> dict[str, Any]:
         return await make_plan(
@@ -352,10 +355,42 @@ class VideoService:
         await self._follower.refresh(row.workflow_id, fresh=True)
         return await self.get(video_id)
 
+    async def reprocess(self, video_id: str, asked: Reprocess) -> VideoRow:
+        """Make a new version of an ended video; what was published stays until that is ready.
+
+        Finished artefacts are found again, so that new keys, for one, need no encode. Raises ProblemError.
+        """
+        row = await self.get(video_id)
+        seen = self.view(row)
+        if seen.status not in {VideoStatus.READY, VideoStatus.FAILED, VideoStatus.CANCELLED}:
+            raise _illegal(row, "processed again", "wait until it has ended, or cancel it")
+        options = {**row.options, **stored_options(asked)}
+        if asked.renditions is not None:
+            wanted = asked.model_dump(mode="json", by_alias=True, exclude_unset=True)["renditions"]
+            options["overrides"] = {**(options.get("overrides") or {}), "renditions": wanted}
+        if asked.profile is not None:
+            options["profile"] = await self.profiles.for_workflow(asked.profile)
+        if seen.status is VideoStatus.READY and seen.playback:
+            options["live"] = {"version": row.version, "playback": seen.playback, "drm": seen.drm}
+        self._follower.forget(row)
+        begun = await self._store.change(
+            row.id,
+            anew=True,
+            status=VideoStatus.QUEUED,
+            version=_next_version(row),
+            profile=asked.profile or row.profile,
+            workflow_id="",
+            options=options,
+            document={},
+            updated_ms=self.clock.now_ms(),
+        )
+        if begun is None:
+            raise _no_video(video_id)
+        return await self._start(begun)
+
     async def _renewed(self, row: VideoRow) -> VideoRow:
         """A video whose workflow is gone starts a new one, under a new version."""
-        number = int(row.version.removeprefix("v")) if row.version.removeprefix("v").isdigit() else 0
-        changed = await self._store.change(row.id, version=f"v{number + 1}", document={})
+        changed = await self._store.change(row.id, version=_next_version(row), document={})
         return changed or row
 
     async def delete(self, video_id: str) -> None:
@@ -409,7 +444,10 @@ class VideoService:
             definitions.WORKFLOW, [row.id], include_closed=True, include_tasks=False
         )
         for document in found.get(row.id, []):
-            workflow_id = str(msgspec.json.decode(document)["workflowId"])
+            workflow = msgspec.json.decode(document)
+            if obj(workflow.get("input")).get("version", row.version) != row.version:
+                continue
+            workflow_id = str(workflow["workflowId"])
             self._follower.track(await self._store.change(row.id, workflow_id=workflow_id) or row)
             return
         await self._start(row)
@@ -432,17 +470,9 @@ class VideoService:
                 await self._store.forget(row.id)
 
 
-def _kept(options: VideoOptions | PlanVideo) -> dict[str, Any]:
-    """What of the options is stored with the video and goes into its workflow."""
-    wanted = {"overrides", "drm", "priority", "passthrough"}
-    kept = options.model_dump(mode="json", by_alias=True, exclude_unset=True, include=wanted)
-    if kept.get("overrides"):
-        kept["overrides"] = {
-            name: value
-            for name, value in kept["overrides"].items()
-            if value is not None or name in MEANT_NULLS
-        }
-    return kept
+def _next_version(row: VideoRow) -> str:
+    number = row.version.removeprefix("v")
+    return f"v{int(number) + 1 if number.isdigit() else 1}"
 
 
 def _named(row: VideoRow) -> dict[str, Any]:

@@ -299,11 +299,11 @@ class VideoStore:
         query = query.order_by(*(c if wanted.ascending else c.desc() for c in key)).limit(wanted.limit)
         return await self._rows(query)
 
-    async def change(self, video_id: str, **changes: Any) -> VideoRow | None:
+    async def change(self, video_id: str, *, anew: bool = False, **changes: Any) -> VideoRow | None:
         """Write the named columns and answer the row as it is now; None when there is no such video.
 
         A `status` that `VIDEO_MOVES` does not allow from the stored one is refused: nothing is written, and
-        the stored row is answered.
+        the stored row is answered. With `anew` an ended video may begin again, whatever it ended as.
         """
 
         def work(connection: Connection) -> RowMapping | None:
@@ -312,7 +312,8 @@ class VideoStore:
             if found is None:
                 return None
             status = changes.get("status", found)
-            if status == found or status in VIDEO_MOVES[VideoStatus(found)]:
+            begins = anew and found not in OPEN_STATUSES
+            if begins or status == found or status in VIDEO_MOVES[VideoStatus(found)]:
                 connection.execute(update(VIDEO).where(here).values(_columns(changes)))
             return connection.execute(select(VIDEO).where(here)).mappings().first()
 

@@ -379,3 +379,62 @@ def test_the_player_page_loads_nothing_from_elsewhere(shared: RunningServer) -> 
     for name in ("player.js", "player.css"):
         assert f"/player/assets/{name}" in page.text
         assert shared.http.get(f"/player/assets/{name}").status_code == 200
+
+
+def test_a_ready_video_gets_a_new_version(shared: RunningServer, worker: ScriptedWorker) -> None:
+    """What was published plays until the new version is ready; what was not named anew is as before."""
+    asked = {"profile": "fast", "overrides": {"hdr": "sdr"}, "drm": True}
+    video_id = shared.upload(b"twice", asked).json()["id"]
+    worker.run_all()
+    first = shared.until(video_id, "ready")
+    path = f"/api/v1/videos/{video_id}/reprocess"
+
+    begun = shared.http.post(path, json={"renditions": ["240p"]})
+    again = shared.http.post(path, json={})
+    given = shared.http.get(f"/api/workflow/{begun.json()['workflowId']}").json()["input"]
+    plays_on = shared.video(video_id)["playback"]
+    worker.run_all()
+    second = shared.until(video_id, "ready")
+
+    assert (begun.status_code, begun.json()["status"], begun.json()["version"]) == (202, "queued", "v2")
+    assert (again.status_code, again.json()["code"]) == (409, "illegal_state")
+    assert given["profile"] == "fast"
+    assert given["overrides"] == {"hdr": "sdr", "renditions": ["240p"]}
+    assert given["drm"]["scheme"] == "cbcs"
+    assert plays_on["hls"] == first["playback"]["hls"]
+    assert second["playback"]["hls"] == f"{shared.url}/media/{video_id}/v2/master.m3u8"
+    assert second["workflowId"] != first["workflowId"]
+
+
+def test_a_new_version_that_fails_leaves_the_old_one_playing(
+    shared: RunningServer, worker: ScriptedWorker
+) -> None:
+    """The video is failed and says why; its playback is the version that was published."""
+    video_id = shared.upload(b"once").json()["id"]
+    worker.run_all()
+    ready = shared.until(video_id, "ready")
+
+    shared.http.post(f"/api/v1/videos/{video_id}/reprocess", json={})
+    error = {"code": "quality_failed", "message": "Too low.", "retryable": False}
+    worker.tell(worker.take("media_validate"), "FAILED_WITH_TERMINAL_ERROR", {"error": error})
+    failed = shared.until(video_id, "failed")
+
+    assert failed["error"]["code"] == "quality_failed"
+    assert failed["playback"]["hls"] == ready["playback"]["hls"]
+
+
+def test_keys_go_with_their_video(start_server: Callable[..., RunningServer]) -> None:
+    """Deleting a protected video has a worker drop its keys; a clear one asks for nothing."""
+    server = start_server()
+    scripted = ScriptedWorker(server)
+    clear = server.upload(b"clear").json()["id"]
+    protected = server.upload(b"protected", {"drm": {"scheme": "cenc"}}).json()["id"]
+
+    for video_id in (clear, protected):
+        server.http.delete(f"/api/v1/videos/{video_id}").raise_for_status()
+    # Their workflows were ended, which cleans up as well; only the third is for keys.
+    tasks = [scripted.take("media_cleanup")["inputData"] for _ in range(3)]
+    scripted.close()
+
+    assert [task["videoId"] for task in tasks if task.get("dropKeys")] == [protected]
+    assert clear != protected

@@ -10,6 +10,8 @@ CHUNK_SECONDS = 30
 CHUNKS_MAX = 600
 # Decoding starts this much before a chunk, so that an open group of pictures is whole at its first frame.
 PREROLL_SECONDS = 3.0
+# A container without an index is searched by its bytes: a seek lands somewhat late.
+SEEK_SLACK_SECONDS = 1.0
 
 
 class Chunk(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -55,5 +57,5 @@ def plan_chunks(
 
 
 def preroll_seconds(keyframe_gap_seconds_max: float) -> float:
-    """How much before a chunk decoding starts: across the longest distance between two keyframes."""
-    return max(PREROLL_SECONDS, keyframe_gap_seconds_max)
+    """How much before a chunk decoding starts: across the longest distance between two keyframes, and more."""
+    return max(PREROLL_SECONDS, keyframe_gap_seconds_max + SEEK_SLACK_SECONDS)

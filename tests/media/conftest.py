@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from media_workers.media.commands import packets_args, probe_args
 from media_workers.media.facts import Colour, SourceFacts, VideoFacts, facts_from_probe
+from media_workers.media.guards import packets_args, probe_args
 from media_workers.media.packets import PacketScan
 from media_workers.procs.binaries import Binaries, find_binaries
 from media_workers.procs.runner import ProcLimits, ProcResult, run
@@ -119,6 +119,15 @@ RECIPES: dict[str, str] = {
     ),
     "fast_start.mp4": f"-f lavfi -i testsrc2=s=320x180:r=25:d=2 {X264} -g 10 -movflags +faststart",
     "fragmented.mp4": "-i {fast_start.mp4} -c copy -movflags frag_keyframe+empty_moov",
+    # Black, but for its last second; then one whole black one.
+    "late_picture.mp4": (
+        f"-f lavfi -i testsrc2=s=320x180:r=25:d=4,drawbox=c=black:t=fill:enable='lt(n,75)' {X264} -g 25"
+    ),
+    "black.mp4": f"-f lavfi -i color=black:s=160x90:r=25:d=1 {X264}",
+    "cover.m4a": (
+        f"{SINE.format(seconds=1)} -f lavfi -i testsrc2=s=1500x900:r=1:d=1 -map 0 -map 1 -frames:v 1 "
+        "-c:a aac -c:v png -disposition:v attached_pic"
+    ),
     "one_frame.mp4": f"-f lavfi -i testsrc2=s=160x90:r=25 -frames:v 1 {X264}",
     "huge.mov": "-f lavfi -i color=s=16000x100:r=25 -frames:v 1 -c:v png",
     "grey.ts": f"-f lavfi -i {GREY.format(rate=25)} -c:v libx264 -preset fast -bf 3 -g 12 -f mpegts",

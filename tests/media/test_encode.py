@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from media_workers.media.commands import video_args
 from media_workers.media.facts import SourceFacts
 from media_workers.media.packets import PacketScan
 from media_workers.media.plan import Plan, Rendition, make_plan
 from media_workers.media.profiles import Profile, resolve_profile
 from media_workers.media.verify import check_rendition
+from media_workers.media.video import video_args
 from media_workers.procs.binaries import Binaries
 from media_workers.procs.runner import ProcResult
 
@@ -42,7 +42,7 @@ def encode(
     def run_encode(name: str) -> tuple[Plan, Rendition, Path]:
         plan = make_plan(probe(clip(name))[2], profile)
         rendition, target = plan.renditions[-1], tmp_path / "out.mp4"
-        argv = video_args(tools.ffmpeg, plan, rendition, source=str(clip(name)), target=str(target))
+        argv = video_args(tools.ffmpeg, plan, [rendition], source=str(clip(name)), targets=[str(target)])
         said = execute(argv).stderr_tail.splitlines()
         # swscale's remark on every full-range source.
         assert [line for line in said if "deprecated pixel format" not in line] == []
@@ -140,7 +140,7 @@ def test_picture_that_changes_its_size(
     plan = make_plan(probe(source)[2], profile)
     target = tmp_path / "out.mp4"
 
-    execute(video_args(tools.ffmpeg, plan, plan.renditions[-1], source=str(source), target=str(target)))
+    execute(video_args(tools.ffmpeg, plan, plan.renditions[-1:], source=str(source), targets=[str(target)]))
 
     document, scan, _ = probe(target)
     assert plan.frames_total == 50

@@ -7,16 +7,18 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from media_workers.media.commands import audio_args, decode_args, video_args
 from media_workers.media.dash import read_mpd
 from media_workers.media.facts import SourceFacts
+from media_workers.media.guards import decode_args
 from media_workers.media.mp4 import InitFacts, SegmentFacts, init_facts, segment_facts
 from media_workers.media.package import check_package, content_type, packager_args, publish_order
 from media_workers.media.packets import PacketScan
 from media_workers.media.plan import Plan, make_plan
 from media_workers.media.profiles import resolve_profile
+from media_workers.media.sound import audio_args
 from media_workers.media.verdicts import judge, rejection
 from media_workers.media.verify import Finding
+from media_workers.media.video import video_args
 from media_workers.procs.binaries import Binaries
 from media_workers.procs.runner import ProcResult
 
@@ -57,7 +59,9 @@ def make_package(
         videos = {rendition.name: str(encoded / f"{rendition.name}.mp4") for rendition in plan.renditions}
         audios = {track.name: str(encoded / f"{track.name}.mp4") for track in plan.audio}
         for rendition in plan.renditions:
-            execute(video_args(tools.ffmpeg, plan, rendition, source=source, target=videos[rendition.name]))
+            execute(
+                video_args(tools.ffmpeg, plan, [rendition], source=source, targets=[videos[rendition.name]])
+            )
         for track in plan.audio:
             target = audios[track.name]
             execute(audio_args(tools.ffmpeg, track, source=source, target=target, measured=None))

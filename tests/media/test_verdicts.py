@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from media_workers.media.commands import probe_args
 from media_workers.media.facts import AudioFacts, OtherStream, SourceFacts
+from media_workers.media.guards import probe_args
 from media_workers.media.packets import PacketScan
 from media_workers.media.verdicts import Limits, judge, judge_head, judge_unopened, rejection
 from media_workers.procs.binaries import Binaries

@@ -23,6 +23,7 @@ from media_workers.media.protection import (
     fairplay_uri,
     flagfile_text,
 )
+from media_workers.media.pssh import merged_pssh
 
 
 class CustodySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +111,13 @@ class Custody:
         keys = tuple(
             self._planned(key, options) for slot in slots if (key := document.key(*slot)) is not None
         )
-        pssh = {copy: document.pssh[copy] for copy in plan.copies if document.pssh.get(copy)}
+        pssh = {
+            copy: tuple(
+                box.hex() for box in merged_pssh([bytes.fromhex(text) for text in document.pssh[copy]])
+            )
+            for copy in plan.copies
+            if document.pssh.get(copy)
+        }
         return msgspec.structs.replace(plan, keys=keys, pssh=pssh)
 
     def values(

@@ -19,6 +19,7 @@ _KEY_IDS_FIELD, _SCHEME_FIELD = 2, 9
 _VARINT, _SIXTY_FOUR_BITS, _BYTES, _THIRTY_TWO_BITS = 0, 1, 2, 5
 _PLAYREADY_HEADER_RECORD = 1
 _ALGORITHM_OF: dict[CopyScheme, str] = {"cbcs": "AESCBC", "cenc": "AESCTR"}
+_WRM_KEY = re.compile(r"<KID\b[^>]*/>|<KID\b[^>]*>[^<]*</KID>")
 _WRM_KEY_ID = re.compile(r'<KID\b[^>]*\bVALUE="([^"]+)"|<KID>([^<]+)</KID>')
 
 
@@ -86,8 +87,58 @@ def playready_pssh(key_ids: Sequence[str], scheme: CopyScheme, licence_url: str 
         '<WRMHEADER xmlns="http://schemas.microsoft.com/DRM/2007/03/PlayReadyHeader" '
         f'version="{version}"><DATA><PROTECTINFO><KIDS>{keys}</KIDS></PROTECTINFO>{url}</DATA></WRMHEADER>'
     ).encode("utf-16-le")
-    record = struct.pack("<HH", _PLAYREADY_HEADER_RECORD, len(header)) + header
-    return _box("playready", struct.pack("<IH", 6 + len(record), 1) + record)
+    return _box("playready", _playready_object(header))
+
+
+def merged_pssh(boxes: Sequence[bytes]) -> tuple[bytes, ...]:
+    """One box a system that names all keys, where the boxes were made for one key each.
+
+    A packager writes the same boxes into every track and PlayReady's players look at the first alone, so that
+    boxes of single keys would leave most tracks without a licence.
+
+    Args:
+        boxes: one `pssh` box each.
+
+    Returns:
+        a box of Widevine and of PlayReady at most, made from the first of each; others, and PlayReady headers
+        before 4.2, which cannot name several keys, as they were.
+
+    Raises:
+        ValueError: a box is malformed.
+    """
+    by_system: dict[str, list[Pssh]] = {}
+    for box in boxes:
+        for item in parse_pssh(box):
+            by_system.setdefault(item.system, []).append(item)
+    return tuple(box for system, items in by_system.items() for box in _MERGERS.get(system, _unmerged)(items))
+
+
+def _merged_widevine(items: Sequence[Pssh]) -> list[bytes]:
+    first = items[0]
+    further = dict.fromkeys(key_id for item in items for key_id in item.key_ids)
+    # In a protocol buffer a repeated field may go on at the end.
+    added = [
+        _field(_KEY_IDS_FIELD, bytes.fromhex(key_id)) for key_id in further if key_id not in first.key_ids
+    ]
+    return [_box("widevine", first.data + b"".join(added))]
+
+
+def _merged_playready(items: Sequence[Pssh]) -> list[bytes]:
+    headers = [_header_of(item.data) for item in items]
+    if len(items) == 1 or not all("</KIDS>" in header for header in headers):
+        return _unmerged(items)
+    keys = dict.fromkeys(key for header in headers for key in _WRM_KEY.findall(header))
+    before, _, rest = headers[0].partition("<KIDS>")
+    after = rest.partition("</KIDS>")[2]
+    header = f"{before}<KIDS>{''.join(keys)}</KIDS>{after}".encode("utf-16-le")
+    return [_box("playready", _playready_object(header))]
+
+
+def _unmerged(items: Sequence[Pssh]) -> list[bytes]:
+    return [_box(item.system, item.data, item.key_ids if item.version else None) for item in items]
+
+
+_MERGERS = {"widevine": _merged_widevine, "playready": _merged_playready}
 
 
 def _parsed(body: bytes) -> Pssh:
@@ -120,7 +171,7 @@ def _box(system: str, data: bytes, key_ids: Sequence[str] | None = None) -> byte
     names = b""
     if key_ids is not None:
         names = struct.pack(">I", len(key_ids)) + b"".join(bytes.fromhex(key_id) for key_id in key_ids)
-    body = bytes.fromhex(SYSTEM_IDS[system]) + names + struct.pack(">I", len(data)) + data
+    body = bytes.fromhex(SYSTEM_IDS.get(system, system)) + names + struct.pack(">I", len(data)) + data
     return struct.pack(">I4sB3x", 12 + len(body), b"pssh", 0 if key_ids is None else 1) + body
 
 
@@ -172,20 +223,28 @@ def _read_varint(data: bytes, offset: int) -> tuple[int, int]:
 
 
 def _playready_key_ids(data: bytes) -> list[str]:
+    return [_from_guid(a or b) for a, b in _WRM_KEY_ID.findall(_header_of(data))]
+
+
+def _header_of(data: bytes) -> str:
+    """The WRMHEADER of a PlayReady object; "" when it has none."""
     if len(data) < 6:
         raise ValueError("pssh: its PlayReady object is cut off")
     (records,) = struct.unpack_from("<H", data, 4)
-    offset, key_ids = 6, []
+    offset = 6
     for _ in range(records):
         if offset + 4 > len(data):
             raise ValueError("pssh: its PlayReady object is cut off")
         kind, size = struct.unpack_from("<HH", data, offset)
-        record = data[offset + 4 : offset + 4 + size]
         if kind == _PLAYREADY_HEADER_RECORD:
-            header = record.decode("utf-16-le", "replace")
-            key_ids += [_from_guid(a or b) for a, b in _WRM_KEY_ID.findall(header)]
+            return data[offset + 4 : offset + 4 + size].decode("utf-16-le", "replace")
         offset += 4 + size
-    return key_ids
+    return ""
+
+
+def _playready_object(header: bytes) -> bytes:
+    record = struct.pack("<HH", _PLAYREADY_HEADER_RECORD, len(header)) + header
+    return struct.pack("<IH", 6 + len(record), 1) + record
 
 
 def _guid(key_id: str) -> str:

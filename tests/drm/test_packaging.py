@@ -294,11 +294,16 @@ def test_speke_boxes_reach_the_package(
     made = make(packager, keeper, tmp_path / "p", DrmOptions(key_source="speke"), "cbcs")
 
     for label in LABELS:
-        inside = {box.data for box in psshs(made.init(label))}
-        served = [parse_pssh(bytes.fromhex(box))[0] for box in made.plan.pssh["cbcs"]]
-        assert {box.data for box in served if made.key_ids[label] in box.key_ids} <= inside
+        found = psshs(made.init(label))
+        assert sorted(box.system for box in found) == ["playready", "widevine"]
+        assert {box.key_ids for box in found} == {tuple(made.key_ids.values())}
         playlist = rewrite_fairplay(made.playlists()[f"{label}/playlist.m3u8"], made.plan)
+        lines = key_lines(playlist)
+        assert len(lines) == 3
         assert f'URI="skd://keys.example/{made.key_ids[label]}"' in playlist
+        playready = next(line for line in lines if "com.microsoft.playready" in line)
+        header = base64.b64decode(attribute(playready, "URI").partition("base64,")[2]).decode("utf-16-le")
+        assert header.count("<KID ") == len(LABELS)
         assert packager.pictures(made.folder, label, made.key(label)) == packager.pictures(clear, label)
 
 

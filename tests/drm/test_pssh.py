@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from media_workers.media.protection import SYSTEM_IDS, CopyScheme
-from media_workers.media.pssh import common_pssh, parse_pssh, playready_pssh, widevine_pssh
+from media_workers.media.pssh import common_pssh, merged_pssh, parse_pssh, playready_pssh, widevine_pssh
 
 KEY_IDS = ("0011223344556677889900aabbccddee", "ffeeddccbbaa00998877665544332211")
 MAKERS = {"widevine": widevine_pssh, "playready": playready_pssh}
@@ -67,3 +67,29 @@ def test_hostile_data(system: str, data: bytes, version: int) -> None:
     except ValueError:
         return
     assert all(len(key_id) == 32 for key_id in parsed.key_ids)
+
+
+def test_boxes_of_single_keys_become_one() -> None:
+    """Boxes made for one key each become one a system, with what else the first of them says."""
+    singles = [
+        box
+        for key_id in KEY_IDS
+        for box in (
+            widevine_pssh([key_id], "cbcs"),
+            playready_pssh([key_id], "cbcs", "https://licence.example/?a=1&b=2"),
+        )
+    ]
+
+    merged = [parse_pssh(box)[0] for box in merged_pssh(singles)]
+
+    assert [(box.system, box.key_ids) for box in merged] == [("widevine", KEY_IDS), ("playready", KEY_IDS)]
+    header = merged[1].data.decode("utf-16-le", "replace")
+    assert header.count("<LA_URL>https://licence.example/?a=1&amp;b=2</LA_URL>") == 1
+    assert header.count('ALGID="AESCBC"') == 2
+
+
+def test_boxes_that_name_all_keys_stay() -> None:
+    """A box for all keys, and boxes of other systems, come out as they went in."""
+    whole = [widevine_pssh(KEY_IDS, "cenc"), playready_pssh(KEY_IDS, "cenc"), common_pssh(KEY_IDS)]
+
+    assert list(merged_pssh(whole)) == whole

@@ -18,10 +18,13 @@ from media_workers.media.verdicts import Limits, judge
 from media_workers.procs.binaries import Binaries
 from media_workers.sdk import TaskRejected
 from media_workers.tasks.registry import WORKERS
-from tests.media.awkward_cases import BESIDE_THE_TABLE, CASES, Case
+from tests.media.awkward_case import BESIDE_THE_TABLE, Case
+from tests.media.awkward_contents import CONTENTS
 from tests.media.awkward_files import Bench
+from tests.media.awkward_uploads import UPLOADS
 from tests.workers.conftest import Desk
 
+CASES: tuple[Case, ...] = (*UPLOADS, *CONTENTS)
 ROOT = Path(__file__).parents[2]
 # What uploads themselves show is found by the server, before a worker ever sees a file.
 ELSEWHERE = {

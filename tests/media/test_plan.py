@@ -52,18 +52,18 @@ def test_default_ladder(width: int, height: int, expected: list[str]) -> None:
     st.integers(16, 8192), st.integers(16, 8192), st.sampled_from(["default", "fast", "premium", "mobile"])
 )
 def test_no_ladder_upscales(width: int, height: int, profile: str) -> None:
-    """For any size: even sides, none larger than the source's, names unique, largest first."""
+    """For any size: even sides, none larger than the source's, names unique, largest first in each codec."""
     rungs = ladder(width, height, Fraction(30), resolve_profile(profile))
 
     assert rungs
     assert all(rung.width % 2 == 0 and rung.height % 2 == 0 for rung in rungs)
     assert all(2 <= rung.width <= width and 2 <= rung.height <= height for rung in rungs)
     assert len({rung.name for rung in rungs}) == len(rungs)
-    assert [rung.width * rung.height for rung in rungs] == sorted(
-        (r.width * r.height for r in rungs), reverse=True
-    )
-    if min(width, height) >= 240 and max(width, height) <= 4 * min(width, height):
-        assert len(rungs) >= 3
+    for codec in {rung.codec for rung in rungs}:
+        areas = [rung.width * rung.height for rung in rungs if rung.codec == codec]
+        assert areas == sorted(areas, reverse=True)
+        if min(width, height) >= 240 and max(width, height) <= 4 * min(width, height):
+            assert len(areas) >= 3
 
 
 @given(st.integers(2, 8192), st.integers(2, 8192), st.integers(2, 4320))
@@ -79,18 +79,26 @@ def test_scaling_keeps_the_shape(width: int, height: int, short_side: int) -> No
 @pytest.mark.parametrize(
     ("profile", "first", "count"),
     [
-        ("premium", "2160p", 7),
-        ("archive", "2160p", 7),
-        ("mobile", "480p", 3),
-        ("fast", "1080p", 4),
-        ("apple", "1080p", 5),
+        ("premium", {"h264": "1080p", "hevc": "2160p_hevc", "av1": "2160p_av1"}, 19),
+        ("archive", {"h264": "1080p", "hevc": "2160p_hevc"}, 12),
+        ("mobile", {"h264": "480p", "av1": "480p_av1"}, 6),
+        ("fast", {"h264": "1080p"}, 4),
+        ("apple", {"h264": "1080p", "hevc": "2160p_hevc"}, 12),
+        (
+            "netflix",
+            {"h264": "2160p", "hevc": "2160p_hevc", "vp9": "2160p_vp9", "av1": "2160p_av1"},
+            16,
+        ),
     ],
 )
-def test_profiles_of_a_large_source(profile: str, first: str, count: int) -> None:
-    """Each profile has its own rungs."""
+def test_profiles_of_a_large_source(profile: str, first: dict[str, str], count: int) -> None:
+    """Each profile has its own codecs and rungs."""
     rungs = ladder(3840, 2160, Fraction(25), resolve_profile(profile))
 
-    assert (rungs[0].name, len(rungs)) == (first, count)
+    tops: dict[str, str] = {}
+    for rung in rungs:
+        tops.setdefault(rung.codec, rung.name)
+    assert (tops, len(rungs)) == (first, count)
 
 
 def test_named_renditions_and_no_others() -> None:
@@ -141,7 +149,7 @@ def test_levels(width: int, height: int, rate: int, level: str) -> None:
         Fraction(rate),
         maxrate_bps=rung.maxrate_bps,
         bufsize_bits=rung.bufsize_bits,
-        preset="medium",
+        references=3,
         profile="high",
     )
     assert found == level
@@ -169,8 +177,8 @@ def test_levels(width: int, height: int, rate: int, level: str) -> None:
         ("default", {"renditions": ["240p"] * 99}, "overrides.renditions", ()),
         ("default", {"hdr": "keep"}, "overrides.hdr", ("auto", "sdr")),
         ("default", {"loudness": float("nan")}, "overrides.loudness", ()),
-        ("default", {"clip": {"start": 1}}, "overrides.clip", ("null",)),
-        ("default", {"perTitle": True}, "overrides.perTitle", ("false",)),
+        ("default", {"clip": {"start": 2, "end": 1}}, "overrides.clip.end", ()),
+        ("default", {"perTitle": "yes"}, "overrides.perTitle", ()),
         ("default", {"chunkSeconds": 1}, "overrides.chunkSeconds", ()),
     ],
 )
@@ -342,6 +350,40 @@ def test_estimate_grows_with_the_work(source: Source) -> None:
     assert slow.wall_seconds > short.wall_seconds
     assert long.cost > 0
     assert long.output_bytes > short.output_bytes > 0
+
+
+def test_estimate_knows_the_slots(source: Source) -> None:
+    """More encodes at once wait less and cost the same; one chunk cannot be divided."""
+    profile = resolve_profile("fast")
+    long, one = source(duration_seconds=600.0), source(duration_seconds=6.0)
+
+    alone, eight = (make_plan(long, profile, slots=slots).estimate for slots in (1, 8))
+    short = [make_plan(one, profile, slots=slots).estimate.wall_seconds for slots in (4, 64)]
+
+    assert eight.cpu_seconds == alone.cpu_seconds
+    assert alone.wall_seconds / 8 <= eight.wall_seconds < alone.wall_seconds / 6
+    assert short[0] == short[1]
+
+
+def test_clip_is_the_title(source: Source) -> None:
+    """A clip moves the title's zero and bounds its frames; one behind the end is refused by name."""
+    facts = source(duration_seconds=10.0, end_seconds=10.0)
+
+    plan = make_plan(facts, resolve_profile("fast", {"clip": {"start": 2.5, "end": 6.0}}))
+
+    assert plan.video is not None
+    assert (plan.frames_total, plan.duration_seconds, plan.video.offset_seconds) == (88, 3.52, 2.5)
+    with pytest.raises(PlanError, match=r"overrides\.clip\.start"):
+        make_plan(facts, resolve_profile("fast", {"clip": {"start": 11}}))
+
+
+def test_a_protected_title_has_no_preview(source: Source) -> None:
+    """The preview is the smallest H.264 rendition; a title to be encrypted shows nothing early."""
+    profile = resolve_profile("mobile")
+
+    assert make_plan(source(), profile).preview == "240p"
+    assert make_plan(source(), profile, protected=True).preview is None
+    assert make_plan(source(), resolve_profile("fast", {"renditions": ["240p"]})).preview is None
 
 
 def test_plan_travels_as_json(source: Source) -> None:

@@ -68,7 +68,13 @@ def test_failure_workflow_is_shipped() -> None:
 def test_types_can_be_chosen() -> None:
     """Task types are chosen by name and by class; an unknown one is refused with what there is."""
     assert task_types() == list(WORKERS)
-    assert task_types(classes=frozenset({"io"})) == ["media_plan", "media_publish", "media_cleanup"]
+    assert task_types(classes=frozenset({"io"})) == [
+        "media_plan",
+        "media_gate",
+        "media_keys",
+        "media_publish",
+        "media_cleanup",
+    ]
     assert task_types(names=frozenset({"media_plan", "media_encode"}), classes=frozenset({"io"})) == [
         "media_plan"
     ]

@@ -148,7 +148,7 @@ def long_encode(tools: Binaries, tmp_path_factory: pytest.TempPathFactory) -> tu
     for rendition in plan["renditions"]:
         rendition["preset"] = "placebo"
     given = {"videoId": "v", "sourceKey": "sources/v/input.bin", "sourceSha256": "s", "plan": plan}
-    return data, {**given, "rendition": "720p"}
+    return data, {**given, "renditions": ["720p"], "chunk": 0}
 
 
 def encoders_of(data: Path) -> list[int]:
@@ -207,7 +207,7 @@ def test_drained_worker_finishes_its_task(peer: Peer, clip: Path, tmp_path: Path
     shutil.copy(clip, source)
     plan = json.loads(cli("plan", str(source), "--json", cwd=tmp_path).stdout)["plan"]
     given = {"videoId": "v", "sourceKey": "sources/v/input.bin", "sourceSha256": "s", "plan": plan}
-    task_id = peer.add("media_encode", {**given, "rendition": "240p"})
+    task_id = peer.add("media_encode", {**given, "renditions": ["240p"], "chunk": 0})
     with worker(peer, data, "--types", "media_encode") as process:
         wait_until(lambda: unfinished(data) or peer.tasks[task_id]["status"] == "COMPLETED")
 

@@ -261,7 +261,7 @@ def test_provenance_is_whole_and_names_no_paths(title: Title) -> None:
 
 
 def altered(title: Title, ref: str, **changes: Any) -> dict[str, Json]:
-    branches = json.loads(json.dumps(title.branches))
+    branches: dict[str, Json] = json.loads(json.dumps(title.branches))
     for chunk in branches[ref]["chunks"]:
         chunk.update(changes)
     return branches

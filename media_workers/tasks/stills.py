@@ -19,7 +19,7 @@ from media_workers.tasks.encode import provenance
 from media_workers.tasks.plan import BranchInput, plan_of
 from media_workers.tasks.records import Stills
 from media_workers.tasks.source import source_path
-from media_workers.tasks.tools import MEASURE_LIMITS, MIB, run_tool, tool_versions
+from media_workers.tasks.tools import MEASURE_LIMITS, MIB, run_tool, run_tool_unchecked, tool_versions
 
 POSTER_NAME = "poster.jpg"
 POSTER_SMALL_NAME = "poster-small.jpg"
@@ -111,12 +111,13 @@ def _poster(ctx: TaskContext, planned: Plan, wanted: StillsPlan, source: Path, f
                 at_seconds=at_seconds,
                 black=black,
             )
-            _picture(ctx, args)
-            # A position past the last frame gives no picture, and that is no error.
-            if candidate.is_file() and candidate.stat().st_size:
+            # Where everything is black there is no picture; FFmpeg takes that for a failure.
+            result = run_tool_unchecked(ctx, args, limits=MEASURE_LIMITS)
+            if result.ok and candidate.is_file():
                 candidates.append(candidate)
         if candidates:
             return candidates[choose_poster([item.stat().st_size for item in candidates])]
+    ctx.note(result.stderr_tail)
     raise TaskFailed("stills_missing", "no poster could be made from the source")
 
 

@@ -192,9 +192,12 @@ def test_one_measurement_serves_all_codecs(source: Source) -> None:
     assert commands["ac3"] == commands["eac3"] != commands["aac"]
 
 
-@pytest.mark.parametrize("name", ["flash.mp4", "flash.ts", "flash_late.mpg"])
+@pytest.mark.parametrize(
+    ("name", "loudness"), [("flash.mp4", -16.0), ("flash.ts", None), ("flash_late.mpg", None)]
+)
 def test_sound_stays_with_the_picture(
     name: str,
+    loudness: float | None,
     *,
     clip: Clip,
     probe: Probe,
@@ -206,7 +209,9 @@ def test_sound_stays_with_the_picture(
 ) -> None:
     """A flash and its beep come together in every codec, though the picture is encoded in chunks."""
     source = clip(name)
-    plan = make_plan(probe(source)[2], wanting(*EVERY, chunk_seconds=2, gop_seconds=1))
+    plan = make_plan(
+        probe(source)[2], wanting(*EVERY, chunk_seconds=2, gop_seconds=1, loudness_lufs=loudness)
+    )
     lumas = chunked_lumas(plan, source, tools=tools, execute=execute, greys=greys, folder=tmp_path)
     flash = next(number for number, luma in enumerate(lumas) if luma > 128) / 25
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from media_workers.media.plan import AudioPlan, Plan, Rendition
+from media_workers.media.protection import stream_label
 
 __all__ = [
     "CBCS_MPD",
@@ -103,7 +104,7 @@ def packager_args(
     layout = layout or Layout()
     labelled = bool(protection)
     streams = [
-        _video_stream(plan, rendition, _path(videos, rendition.name), layout, labelled=labelled)
+        _video_stream(plan, rendition, _path(videos, rendition.name), layout, protection=protection)
         for rendition in plan.renditions
     ]
     streams += [
@@ -183,14 +184,16 @@ def _clock(seconds: float) -> str:
     return f"{whole // 3_600_000:02}:{whole // 60_000 % 60:02}:{whole // 1000 % 60:02}.{whole % 1000:03}"
 
 
-def _video_stream(plan: Plan, rendition: Rendition, path: str, layout: Layout, *, labelled: bool) -> str:
+def _video_stream(
+    plan: Plan, rendition: Rendition, path: str, layout: Layout, *, protection: Sequence[str]
+) -> str:
     folder = f"{layout.folder}video/{rendition.name}"
     apart = kept_out_of_hls(plan, rendition)
     return ",".join(
         (
             f"in={path}",
             "stream=video",
-            *([f"drm_label={rendition.drm_label}"] if labelled else []),
+            *([f"drm_label={stream_label(rendition.drm_label, protection)}"] if protection else []),
             *_outputs(folder, playlist=layout.hls and not apart),
             *([f"iframe_playlist_name={folder}/iframes.m3u8"] if layout.hls and not apart else []),
             *(["dash_only=1"] if layout.hls and apart else []),

@@ -5,7 +5,7 @@ No key value is ever in here: plans travel through workflows, where every input 
 
 import base64
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, TypeVar, get_args
 
 import msgspec
@@ -47,6 +47,7 @@ _PACKAGER_SYSTEMS: dict[System, str] = {
     "fairplay": "FairPlay",
 }
 KEY_BYTES = 16
+WIDEVINE_FLAG = "--enable_widevine_encryption"
 _FIELDS = ("scheme", "systems", "keySource", "clearLeadSeconds")
 _URI = re.compile(r'URI="([^"]*)"')
 _Name = TypeVar("_Name", bound=str)
@@ -164,12 +165,11 @@ def fairplay_uri(authority: str, key_id: str) -> str:
 def protection_args(protection: ProtectionPlan, copy: CopyScheme) -> list[str]:
     """The packager's arguments for one protected copy; everything secret is in the flag file instead.
 
-    Each stream of the copy also needs `drm_label=` (a rendition's `drm_label`, or AUDIO).
+    Each stream of the copy also needs `drm_label=`, by `stream_label`.
     """
     systems = ",".join(_PACKAGER_SYSTEMS[system] for system in protection.systems_of(copy))
-    source = "widevine" if protection.key_source == "widevine" else "raw_key"
     return [
-        f"--enable_{source}_encryption",
+        WIDEVINE_FLAG if protection.key_source == "widevine" else "--enable_raw_key_encryption",
         f"--protection_scheme={copy}",
         # The master names the keys too, so that players ask for them early or before a download.
         "--create_session_keys",
@@ -178,6 +178,16 @@ def protection_args(protection: ProtectionPlan, copy: CopyScheme) -> list[str]:
         f"--clear_lead={protection.clear_lead_seconds}",
         *_pssh_args(protection, copy),
     ]
+
+
+def stream_label(label: str, flags: Sequence[str]) -> str:
+    """What the packager calls a stream's label: Widevine's servers know two kinds of UHD.
+
+    Args:
+        label: a rendition's `drm_label`, or AUDIO.
+        flags: from `protection_args`.
+    """
+    return "UHD1" if label == "UHD" and WIDEVINE_FLAG in flags else label
 
 
 def flagfile_text(protection: ProtectionPlan, copy: CopyScheme, values: Mapping[str, bytes]) -> str:

@@ -10,7 +10,7 @@ import pytest
 from media_workers.drm.custody import Custody
 from media_workers.drm.errors import DrmError, KeySourceRefusedError, KeyStoreError
 from media_workers.drm.widevine import WidevineServer
-from media_workers.media.protection import DrmOptions, Label, protection_args
+from media_workers.media.protection import DrmOptions, Label, protection_args, stream_label
 
 Opened = Callable[..., Custody]
 RAW = DrmOptions(key_source="raw")
@@ -129,6 +129,13 @@ def test_widevine_flags(custody: Opened, tmp_path: Path) -> None:
         f"--aes_signing_iv={signing_iv}",
         "--policy=uhd",
     ]
+
+
+def test_label_of_uhd() -> None:
+    """Widevine's servers know UHD1 and UHD2; everybody else takes our own labels."""
+    assert stream_label("UHD", ["--enable_widevine_encryption"]) == "UHD1"
+    assert stream_label("HD", ["--enable_widevine_encryption"]) == "HD"
+    assert stream_label("UHD", ["--enable_raw_key_encryption"]) == "UHD"
 
 
 def test_widevine_with_rsa(custody: Opened, tmp_path: Path) -> None:

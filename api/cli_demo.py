@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.cli_options import AsJson, Profile, console, print_json, seconds_text
+from api.cli_options import AsJson, Drm, Overrides, Profile, console, print_json, seconds_text, video_options
 from api.failures import EXIT_FAILURE, CommandError
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ def demo(
     ] = None,
     *,
     profile: Profile = None,
+    overrides: Overrides = None,
+    drm: Drm = None,
     data: Annotated[
         Path | None, typer.Option(help="Folder to work in; a new temporary one when not given.")
     ] = None,
@@ -54,13 +56,14 @@ def demo(
     from api.cli_videos import checked_file
 
     say = console(stderr=as_json)
+    options = video_options(profile=profile, overrides=overrides, drm=drm)
     for file in files or []:
         checked_file(file)
     with _terminated_like_interrupted(), _folder(data) as folder:
         clips = _clips(files, say)
         say.print(f"Working in {folder}", markup=False, soft_wrap=True)
         with _processes(folder) as url:
-            results = _run(url, clips, profile, as_json=as_json)
+            results = _run(url, clips, options, as_json=as_json)
             stay = stay or open_player
             _report(results, folder, as_json=as_json, serving=stay)
             good = all(each["ok"] for each in results)
@@ -204,11 +207,10 @@ def _ready(server: Any, log: Path) -> str:
         raise CommandError(f"the demo's server did not start: {reason}") from error
 
 
-def _run(url: str, clips: list[Clip], profile: str | None, *, as_json: bool) -> list[dict[str, Any]]:
+def _run(url: str, clips: list[Clip], options: dict[str, Any], *, as_json: bool) -> list[dict[str, Any]]:
     from api.cli_progress import follow, shown
     from api.client import ShowrunnerClient
 
-    options = {"profile": profile} if profile else {}
     results: list[dict[str, Any]] = []
     with ShowrunnerClient(url) as client:
         # These wait in the queue while the first is shown.
@@ -270,7 +272,7 @@ def _command() -> str:
 
 
 def _report_one(result: dict[str, Any], *, serving: bool) -> None:
-    from api.cli_videos import rendition_table
+    from api.cli_videos import rendition_table, track_lines
 
     out, video, check = console(), result["video"], result["check"]
     out.print(f"\n{video['title']}: {video['status']}", markup=False, soft_wrap=True)
@@ -290,7 +292,11 @@ def _report_one(result: dict[str, Any], *, serving: bool) -> None:
         text = f"HLS checked: {counted}, {seconds_text(check['seconds'])}, nothing missing"
         out.print(text, markup=False, soft_wrap=True)
     out.print(f"Streams:    {result['folder']}", markup=False, soft_wrap=True)
+    for line in track_lines(video):
+        out.print(line, markup=False, soft_wrap=True)
     for name, url in video["playback"].items():
+        if not isinstance(url, str):
+            continue
         # An address is of use only while the demo serves; the file stays.
         shown = url if serving else f"{result['folder']}/{url.rsplit('/', 1)[-1]}"
         if serving or name != "player":

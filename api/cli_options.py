@@ -26,6 +26,30 @@ Overrides = Annotated[
 ]
 
 
+Drm = Annotated[
+    str | None,
+    typer.Option(
+        "--drm", help="Encrypt: cbcs, cenc or dual, or a JSON object of options.", show_default=False
+    ),
+]
+
+
+def video_options(*, profile: str | None, overrides: str | None, drm: str | None) -> dict[str, Any]:
+    """The options of a video from the flags that were given.
+
+    Raises:
+        UsageError: a flag is no JSON object.
+    """
+    options: dict[str, Any] = {}
+    if profile is not None:
+        options["profile"] = profile
+    if overrides is not None:
+        options["overrides"] = json_object("--overrides", overrides)
+    if drm is not None:
+        options["drm"] = json_object("--drm", drm) if drm.lstrip().startswith("{") else {"scheme": drm}
+    return options
+
+
 @contextmanager
 def connected(server: str | None) -> Iterator[ShowrunnerClient]:
     """A client of the server that the flag, or else the settings, name."""

@@ -54,6 +54,8 @@ class Plain:
                 self._shown = step
                 percent = round(100 * float(data.get("fraction") or 0))
                 self._say(f"{percent:3} % {data.get('message') or data.get('phase')}")
+        elif name == "previewReady":
+            self._say(f"      {data.get('rendition') or 'the first rendition'} can be played already")
         elif name == "rendition" and data.get("status") == "ready" and data.get("name") not in self._done:
             self._done.add(str(data.get("name")))
             again = "found, made before" if data.get("reused") else "encoded"
@@ -85,6 +87,8 @@ class Bars:
             self._progress.update(self._whole, completed=float(data.get("fraction") or 0), note=note)
         elif name == "rendition":
             self._rendition(data)
+        elif name == "previewReady":
+            self._progress.console.print(f"{data.get('rendition') or 'one rendition'} can be played already")
         elif name == "status" and data.get("status") == "failed":
             self._progress.update(self._whole, note="failed")
 

@@ -9,16 +9,17 @@ import typer
 
 from api.cli_options import (
     AsJson,
+    Drm,
     Overrides,
     Profile,
     Server,
     bitrate_text,
     connected,
     console,
-    json_object,
     print_json,
     seconds_text,
     size_text,
+    video_options,
 )
 from api.failures import EXIT_FAILURE, CommandError, UsageError
 
@@ -32,6 +33,7 @@ def add(app: typer.Typer) -> None:
     app.command()(show)
     app.command()(cancel)
     app.command()(retry)
+    app.command()(reprocess)
     app.command()(rm)
 
 
@@ -56,6 +58,7 @@ def up(
     *,
     profile: Profile = None,
     overrides: Overrides = None,
+    drm: Drm = None,
     title: Annotated[str | None, typer.Option(help="Shown to people.", show_default=False)] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is ready.")] = True,
     server: Server = None,
@@ -67,10 +70,9 @@ def up(
     if "://" in str(file) or str(file).startswith(("http:/", "https:/")):
         raise CommandError("videos from an address are not available in this version; name a file")
     checked_file(file)
-    options: dict[str, Any] = {"title": title, "profile": profile}
-    options = {name: value for name, value in options.items() if value is not None}
-    if overrides is not None:
-        options["overrides"] = json_object("--overrides", overrides)
+    options = video_options(profile=profile, overrides=overrides, drm=drm)
+    if title is not None:
+        options["title"] = title
     with connected(server) as client, shown(file, as_json=as_json) as view:
         try:
             video = client.upload(file, options, on_sent=view.sent)
@@ -148,6 +150,30 @@ def retry(
         _exit_by_status(video)
 
 
+def reprocess(
+    video_id: VideoId,
+    *,
+    profile: Profile = None,
+    overrides: Overrides = None,
+    drm: Drm = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is ready.")] = False,
+    server: Server = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new version of a video; the published one plays until that is ready."""
+    from api.cli_progress import follow, shown
+
+    options = video_options(profile=profile, overrides=overrides, drm=drm)
+    with connected(server) as client:
+        video = client.reprocess(video_id, options)
+        if wait:
+            with shown(Path(video["title"]), as_json=as_json) as view:
+                video = follow(client, video_id, view)
+    _told(video, as_json=as_json)
+    if wait:
+        _exit_by_status(video)
+
+
 def rm(
     video_ids: Annotated[list[str], typer.Argument(help="Ids of videos.", show_default=False)],
     server: Server = None,
@@ -181,24 +207,60 @@ def print_video(video: dict[str, Any]) -> None:
     if video.get("error"):
         error = video["error"]
         out.print(f"failed ({error['code']}): {error['message']}", markup=False, soft_wrap=True)
-    for name, url in (video.get("playback") or {}).items():
-        out.print(f"{name}: {url}", markup=False, soft_wrap=True)
+    for line in (*track_lines(video), *playback_lines(video)):
+        out.print(line, markup=False, soft_wrap=True)
+
+
+def track_lines(video: dict[str, Any]) -> list[str]:
+    """Sound and subtitles, a line each."""
+    lines = []
+    for each in video.get("audio") or []:
+        channels = f"{each['channels']} channels" if each.get("channels") else ""
+        facts = (each.get("codec"), each.get("language"), each.get("layout") or channels)
+        lines.append(f"sound: {', '.join(str(fact) for fact in facts if fact)}")
+    for each in video.get("subtitles") or []:
+        marks = [name for name in ("forced", "sdh", "default") if each.get(name)]
+        facts = (each.get("language"), each.get("label"), *marks)
+        lines.append(f"{each.get('kind') or 'subtitles'}: {', '.join(str(fact) for fact in facts if fact)}")
+    return lines
+
+
+def playback_lines(video: dict[str, Any]) -> list[str]:
+    """Where it plays, and how it is protected."""
+    playback = video.get("playback") or {}
+    lines = [f"{name}: {url}" for name, url in playback.items() if isinstance(url, str)]
+    if playback.get("preview"):
+        lines.append("one rendition plays already; the others follow")
+    drm = playback.get("drm")
+    if drm:
+        lines.append(f"protected: {drm['scheme']} for {', '.join(drm['systems'])}")
+        lines += [f"  key id {label}: {key_id}" for label, key_id in drm["keyIds"].items()]
+    return lines
+
+
+def vmaf_text(rendition: dict[str, Any]) -> str:
+    """Mean and 5th percentile, or - before it was measured."""
+    vmaf = (rendition.get("quality") or {}).get("vmaf") or {}
+    return f"{vmaf['mean']:.1f} / {vmaf['p5']:.1f}" if "mean" in vmaf and "p5" in vmaf else "-"
 
 
 def rendition_table(video: dict[str, Any]) -> Any:
-    """The renditions: size, bitrate, frames, time and speed against real time."""
+    """The renditions: codec, size, bitrate, VMAF (mean / p5), frames, time and speed against real time."""
     from rich.table import Table
 
-    table = Table("rendition", "picture", "frames", "bitrate", "size", "time", "x real time", box=None)
+    columns = ("rendition", "codec", "picture", "frames", "bitrate", "VMAF", "size", "time", "x real time")
+    table = Table(*columns, box=None)
     duration = float(video.get("source", {}).get("durationSeconds") or 0)
     for each in video["renditions"]:
         seconds = each.get("encodeSeconds")
         picture = f"{each['width']}x{each['height']}" if each.get("width") else "-"
         table.add_row(
             each["name"],
+            each.get("codec") or "-",
             picture,
             str(each.get("frames") or "-"),
             bitrate_text(each.get("averageBitrate")),
+            vmaf_text(each),
             size_text(each.get("size")),
             "made before" if each.get("reused") else seconds_text(seconds),
             f"{duration / seconds:.1f}" if seconds and duration and not each.get("reused") else "-",

@@ -181,6 +181,16 @@ class ShowrunnerClient:
     def profiles(self) -> list[Json]:
         return _list(self._send("GET", "/api/v1/profiles"))
 
+    def profile(self, name: str) -> Json:
+        return _object(self._send("GET", f"/api/v1/profiles/{_part(name)}"))
+
+    def put_profile(self, name: str, profile: Mapping[str, Any]) -> Json:
+        """Create or replace a profile of the operator's own."""
+        return _object(self._send("PUT", f"/api/v1/profiles/{_part(name)}", json=dict(profile)))
+
+    def delete_profile(self, name: str) -> None:
+        self._send("DELETE", f"/api/v1/profiles/{_part(name)}")
+
     def queues(self) -> list[Json]:
         return _list(self._send("GET", "/api/v1/queues"))
 

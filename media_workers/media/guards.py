@@ -57,9 +57,9 @@ def packets_args(ffprobe: str, source: str, *, sizes: bool = False) -> list[str]
     return [*_probe(ffprobe, "error"), "-of", "json=compact=1", "-show_entries", entries, "-i", source]
 
 
-def first_frame_args(ffprobe: str, source: str) -> list[str]:
+def first_frame_args(ffprobe: str, source: str, stream_index: int) -> list[str]:
     """The first picture with its side data as one JSON document on stdout: for `read_mastering`."""
-    first = ["-select_streams", "V:0", "-read_intervals", "%+#1", "-show_frames"]
+    first = ["-select_streams", str(stream_index), "-read_intervals", "%+#1", "-show_frames"]
     return [*_probe(ffprobe, "error"), *first, "-of", "json", "-i", source]
 
 

@@ -24,7 +24,7 @@ from media_workers.media.chunks import Chunk
 from media_workers.media.gate import RungTarget, WindowScore
 from media_workers.media.guards import FRAME_PX_MAX, compiled
 from media_workers.media.ladder import Rendition
-from media_workers.media.picture import clock_of, picture_plan, planned_frames, to_rendition
+from media_workers.media.picture import clock_of, overlays, picture_plan, planned_frames, to_rendition
 from media_workers.media.plan import Plan
 from media_workers.media.windows import Window
 
@@ -116,7 +116,8 @@ def reference_picture(
 ) -> Any:
     """The source as the encoder of a rendition is given it, for the frames of a window."""
     picture = planned_frames(plan, source, _chunk(window))
-    return to_rendition(picture, picture_plan(plan), rendition, overlay=overlay)
+    video = picture_plan(plan)
+    return to_rendition(picture, video, rendition, overlay=overlays(video, overlay, 1)[0])
 
 
 def bitrate_args(ffprobe: str, encoded: str, windows: Sequence[Window], rate: Fraction) -> list[str]:

@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from media_workers.media.catalogue import verdict
 from media_workers.media.facts import SourceFacts, facts_from_probe
-from media_workers.media.guards import packets_args, probe_args
+from media_workers.media.guards import first_frame_args, packets_args, probe_args
+from media_workers.media.hdr import read_mastering
 from media_workers.media.packets import PacketScan
 from media_workers.media.text import CAPTIONED_CODECS, CAPTIONS_FOUND, captions_args
 from media_workers.media.verdicts import Limits, Verdict, judge, judge_head, judge_unopened, rejection
@@ -55,9 +56,8 @@ def inspect_source(ctx: TaskContext, path: Path, *, audio_only_allowed: bool = F
     run_tool_unchecked(
         ctx, packets_args(ctx.resources.binaries.ffprobe, str(path)), limits=PROBE_LIMITS, on_line=scan.feed
     )
-    facts = _with_captions(
-        ctx, path, facts_from_probe(probe, size_bytes=size_bytes, packets=scan, stderr=said)
-    )
+    facts = facts_from_probe(probe, size_bytes=size_bytes, packets=scan, stderr=said)
+    facts = _with_mastering(ctx, path, _with_captions(ctx, path, facts))
     return _accept(facts, limits, audio_only_allowed=audio_only_allowed)
 
 
@@ -70,6 +70,18 @@ def _with_captions(ctx: TaskContext, path: Path, facts: SourceFacts) -> SourceFa
     result = run_tool_unchecked(ctx, args, limits=PROBE_LIMITS)
     found = CAPTIONS_FOUND in result.stdout.decode(errors="replace")
     return replace(facts, video=replace(video, closed_captions=found))
+
+
+def _with_mastering(ctx: TaskContext, path: Path, facts: SourceFacts) -> SourceFacts:
+    """Say what display a PQ title was graded on, which shows in its first decoded picture alone."""
+    video = facts.video
+    if video is None or video.hdr in (None, "hlg"):
+        return facts
+    args = first_frame_args(ctx.resources.binaries.ffprobe, str(path), video.index)
+    result = run_tool_unchecked(ctx, args, limits=PROBE_LIMITS)
+    if not result.ok:
+        return facts
+    return replace(facts, video=replace(video, mastering=read_mastering(_document(result.stdout))))
 
 
 def checked_source(path: Path) -> tuple[int, bytes]:

@@ -157,7 +157,7 @@ def first_frame(tools: Binaries, execute: Execute) -> Callable[[Path], dict[str,
     """What ffprobe says of a file's first picture."""
 
     def show(path: Path) -> dict[str, Any]:
-        return dict(json.loads(execute(first_frame_args(tools.ffprobe, str(path))).stdout))
+        return dict(json.loads(execute(first_frame_args(tools.ffprobe, str(path), 0)).stdout))
 
     return show
 

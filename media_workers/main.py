@@ -429,17 +429,31 @@ def _show_plan(report: PlanReport) -> None:
         )
     for verdict in report.verdicts:
         console.print(f"  {verdict.severity}: {verdict.message}")
-    table = Table("rendition", "size", "codec", "crf", "peak kbit/s", box=None)
+    table = Table("rendition", "size", "codec", "crf", "peak kbit/s", "together with", "s a chunk", box=None)
+    groups = {name: group for group in made.groups for name in group.renditions}
     for item in made.renditions:
-        size = f"{item.width}x{item.height}"
-        table.add_row(item.name, size, item.codec, f"{item.crf:g}", f"{item.maxrate_bps / 1000:.0f}")
+        codec = item.codec if item.dynamic_range == "sdr" else f"{item.codec} {item.dynamic_range}"
+        group = groups.get(item.name)
+        first = group is not None and group.name == item.name
+        table.add_row(
+            item.name,
+            f"{item.width}x{item.height}",
+            codec,
+            f"{item.crf:g}",
+            f"{item.maxrate_bps / 1000:.0f}",
+            "" if group is None or first else group.name,
+            f"{group.predicted_seconds:.1f}" if group is not None and first else "",
+        )
     console.print(table)
     for track in made.audio:
         console.print(f"{track.name}: {track.codec} {track.bitrate_bps // 1000} kbit/s, {track.language}")
+    for words in made.text:
+        console.print(f"{words.name}: {words.kind}, {words.language}")
     estimate = made.estimate
     console.print(
-        f"about {estimate.wall_seconds:.0f} s of work ({estimate.cpu_seconds:.0f} s of processor time), "
-        f"{estimate.output_bytes / (1 << 20):.1f} MiB"
+        f"{len(made.chunks)} chunks in {len(made.groups)} groups: about {estimate.wall_seconds:.1f} s of work "
+        f"({estimate.cpu_seconds:.1f} s of processor time), {estimate.output_bytes / (1 << 20):.1f} MiB, "
+        f"cost {estimate.cost:.4f}"
     )
 
 

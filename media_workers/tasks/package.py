@@ -165,7 +165,9 @@ def _streams(job: PackageInput, plan: Plan) -> _Streams:
         renditions=tuple(item for item in plan.renditions if item.name in videos),
         audio=tuple(item for item in plan.audio if item.name in audios),
     )
-    return _Streams(plan=narrowed, videos=videos, audios=audios, texts=job.text)
+    # A track that says nothing (captions that were announced and never came) is no choice for a viewer.
+    texts = tuple(item for item in job.text if item.text.cues)
+    return _Streams(plan=narrowed, videos=videos, audios=audios, texts=texts)
 
 
 def _runs(protection: ProtectionPlan | None) -> list[tuple[CopyScheme | None, Layout]]:

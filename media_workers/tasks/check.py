@@ -8,7 +8,7 @@ import msgspec
 from media_workers.media.check_expected import Evidence, Expectation, Loudness, PublishedFile
 from media_workers.media.check_plan import name_of
 from media_workers.media.check_rules import RuleResult
-from media_workers.media.gate import Measured
+from media_workers.media.gate import Measured, Verdict
 from media_workers.media.package_check import check_package
 from media_workers.media.plan import Plan
 from media_workers.media.protection import ProtectionPlan
@@ -26,13 +26,15 @@ from media_workers.tasks.records import AudioFile, TextFile, VideoFile
 # Three segments of the largest rendition, twice when they are encrypted.
 SCRATCH_BYTES = 512 * MIB
 READ_FRACTION, DECODED_FRACTION = 0.3, 0.9
+LET_THROUGH = ("passed", "capped")
 _RANGES = {"pq": "PQ", "hlg": "HLG", "sdr": "SDR"}
 
 
 class CheckInput(Record, frozen=True, kw_only=True):
-    """Input of media_check: the package, what was put into it, and the quality gate's measurements.
+    """Input of media_check: the package, what was put into it, and the quality gate's word on it.
 
-    `package` and `stills` are storage prefixes of artefacts.
+    `package` and `stills` are storage prefixes of artefacts. A rendition that the gate let through at its
+    bitrate cap has a verdict, although its measurement misses the target.
     """
 
     video_id: str
@@ -45,6 +47,7 @@ class CheckInput(Record, frozen=True, kw_only=True):
     audio: tuple[AudioFile, ...] = ()
     text: tuple[TextFile, ...] | None = None
     quality: tuple[Measured, ...] | None = None
+    verdicts: tuple[Verdict, ...] | None = None
 
 
 class CheckOutput(Record, frozen=True, kw_only=True):
@@ -142,6 +145,7 @@ def _quality(plan: Plan, job: CheckInput) -> dict[str, bool | None] | None:
     if plan.quality is None or (job.quality is None and not job.renditions):
         return None
     measured = {item.rendition: item.passed for item in job.quality or ()}
+    measured |= {item.rendition: item.outcome in LET_THROUGH for item in job.verdicts or ()}
     made = {item.video.rendition: item.video.quality for item in job.renditions}
     verdicts: dict[str, bool | None] = {}
     for target in plan.quality.targets:

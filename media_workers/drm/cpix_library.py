@@ -4,7 +4,8 @@ import warnings
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from cpix import (  # type: ignore[import-untyped] # the library has no types
+    import cpix  # type: ignore[import-untyped] # the library has no types
+    from cpix import (
         CPIX,
         AudioFilter,
         ContentKey,
@@ -15,6 +16,9 @@ with warnings.catch_warnings():
         UsageRuleList,
         VideoFilter,
     )
+
+# It has read its schema and leaves the file open.
+cpix.CPIX_SCHEMA_DOC.close()
 
 __all__ = [
     "CPIX",

@@ -15,7 +15,7 @@ RESERVED_HOST = re.compile(
     r"127\.0\.0\.1|localhost|[\w{}-]*|(?:[\w-]+\.)*example(?:\.com|\.org|\.net)?|(?:[\w-]+\.)*(?:test|invalid)"
 )
 # Names that look like addresses and are only names: XML namespaces and the like.
-NAMES = {"www.w3.org", "dashif.org", "json-schema.org"}
+NAMES = {"www.w3.org", "dashif.org", "json-schema.org", "schemas.microsoft.com"}
 HASH = re.compile(r"    --hash=sha256:\w{64}( \\)?")
 PINNED = re.compile(r"[a-z0-9][a-z0-9._-]*(?:\[[a-z0-9,._-]+\])?==\S+(?: ; .+)? \\")
 

@@ -96,7 +96,7 @@ def _check_names(stream: Stream, init: InitFacts) -> Iterator[Finding]:
 def _check_systems(protection: ProtectionPlan, stream: Stream, init: InitFacts) -> Iterator[Finding]:
     copy: CopyScheme = "cbcs" if init.scheme == "cbcs" else "cenc"
     lines = {key.system for segment in stream.segments for key in _keys(stream, segment)}
-    for system in protection.systems_of(copy):
+    for system in protection.systems_of(copy) if lines else ():
         identifier = _hyphened(SYSTEM_IDS[system])
         in_manifest = "fairplay" in lines if system == "fairplay" else identifier in lines
         if (system != "fairplay" or stream.protocol == "hls") and not in_manifest:

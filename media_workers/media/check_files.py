@@ -33,9 +33,13 @@ BESIDE = ("poster", "storyboard", "sprite-")
 
 def check_listed(evidence: Evidence) -> Iterator[Finding]:
     """Every listed file exists, has something in it, and its range lies inside it."""
+    missing: set[str] = set()
     for ref, manifest in _listed(evidence).values():
         size = evidence.sizes.get(ref.path)
+        if ref.path in missing:
+            continue
         if size is None:
+            missing.add(ref.path)
             yield finding("segment_missing", ref.path, f"listed in {manifest}, and it does not exist")
         elif size == 0:
             yield finding("segment_empty", ref.path, f"listed in {manifest}, and it is empty")
@@ -59,12 +63,12 @@ def check_content_types(evidence: Evidence) -> Iterator[Finding]:
 
 def check_strays(evidence: Evidence) -> Iterator[Finding]:
     """Nothing lies in the folder that no manifest lists."""
-    if evidence.files is None:
+    # Where a manifest cannot be read, what it would list is not known.
+    if evidence.files is None or evidence.broken:
         return
     known = {ref.path for ref, _ in _listed(evidence).values()} | set(evidence.playlists)
     known |= {master.path for master in evidence.masters} | {manifest.path for manifest in evidence.manifests}
     known |= {item.path for item in evidence.published or ()} | {PUBLISH_MANIFEST}
-    known |= {item.subject for item in evidence.broken}
     for path in sorted(evidence.files - known):
         if not path.startswith(BESIDE):
             yield finding("file_stray", path, "no manifest lists it")

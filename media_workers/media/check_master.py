@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from media_workers.media.check_expected import Evidence
 from media_workers.media.check_rules import finding
-from media_workers.media.codec_names import same_codec
+from media_workers.media.codec_names import eight_bit, same_codec
 from media_workers.media.hls import Master, RenditionLine, Variant
 from media_workers.media.mp4 import InitFacts
 from media_workers.media.presentation import Ref, Stream
@@ -101,6 +101,8 @@ def _parts(evidence: Evidence, master: Master, variant: Variant) -> list[list[St
         return []
     paths = [line.path for line in master.renditions if line.kind == "AUDIO" and line.group == variant.audio]
     sounds = [evidence.playlists[path] for path in paths if path and path in evidence.playlists]
+    if variant.audio and not paths:
+        return []
     # A variant of sound alone names its own playlist in its group again.
     apart = [stream for stream in sounds if stream.subject != own.subject]
     if variant.audio and sounds and not apart:
@@ -180,7 +182,7 @@ def _check_picture(
     listed = variant.frame_rate
     if listed and rates and all(abs(listed - rate) > rate * FRAME_RATE_SHARE_OFF_MAX for rate in rates):
         yield finding("frame_rate_mismatch", variant.path, f"{listed:g} listed, measured are {rates[0]:.3f}")
-    real = init.video_range or evidence.ranges.get(variant.path)
+    real = init.video_range or evidence.ranges.get(variant.path) or ("SDR" if eight_bit(init.codec) else None)
     if real is not None and (variant.video_range or "SDR") != real:
         yield finding(
             "video_range_mismatch", variant.path, f"{variant.video_range or 'SDR'} listed, it is {real}"
@@ -212,7 +214,7 @@ def _check_defaults(master: Master, groups: dict[tuple[str, str], list[Rendition
             yield finding("default_wrong", master.path, f"{kind} {group}: a default must be chosen by itself")
     sounds = [line for line in master.renditions if line.kind == "AUDIO"]
     if sounds and not any(line.default for line in sounds):
-        yield finding("default_wrong", master.path, "no sound is the default")
+        yield finding("default_missing", master.path, "no sound is the default; players take any")
 
 
 def _keyframe_places(evidence: Evidence) -> dict[str, set[str]]:
@@ -230,7 +232,17 @@ def _keyframe_places(evidence: Evidence) -> dict[str, set[str]]:
                 for start in starts[-1:]:
                     whole = Ref(path=path, offset=base + start, length=offset + size - start)
                     places[path].add(whole.key)
-    return places
+    # What begins with no keyframe is told by another rule.
+    return {path: found for path, found in places.items() if path not in _unkeyed(evidence)}
+
+
+def _unkeyed(evidence: Evidence) -> set[str]:
+    return {
+        segment.ref.path
+        for stream in evidence.streams
+        for segment, facts in evidence.facts_of(stream)
+        if facts.first_is_key is False
+    }
 
 
 def _sizes(variant: Variant, init: InitFacts) -> str:

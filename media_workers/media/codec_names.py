@@ -6,6 +6,7 @@ PQ, HLG = 16, 18
 _RANGE_OF = {PQ: "PQ", HLG: "HLG"}
 _NAL_AVC = {"avc1", "avc3"}
 _PLAIN = {"Opus": "opus", "ac-3": "ac-3", "ec-3": "ec-3", "fLaC": "flac", "wvtt": "wvtt", "stpp": "stpp"}
+_AVC_HIGH = 100
 _DECODER_CONFIG, _DECODER_INFO, _ELEMENT = 0x04, 0x05, 0x03
 
 
@@ -46,6 +47,17 @@ def video_range(entry: str, boxes: dict[str, bytes]) -> str | None:
         transfer = boxes["vpcC"][8]
     # 2 means unspecified, which players take for SDR; nothing is known then.
     return None if transfer in (0, 2) else _RANGE_OF.get(transfer, "SDR")
+
+
+def eight_bit(codec: str) -> bool:
+    """Whether a codec string says eight bits a sample, with which no high dynamic range is made."""
+    fields = codec.split(".")
+    if fields[0] in ("av01", "vp09") and len(fields) > 3:
+        return fields[3] == "08"
+    # HEVC's profile 1 is Main, and H.264's 110 and above are those with more bits.
+    if fields[0] in ("hvc1", "hev1") and len(fields) > 1:
+        return fields[1] == "1"
+    return fields[0] in _NAL_AVC and len(fields) > 1 and int(fields[1][:2], 16) <= _AVC_HIGH
 
 
 def same_codec(listed: str, real: str) -> bool:

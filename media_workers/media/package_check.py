@@ -133,6 +133,7 @@ _MASTER_RULES = (
     "video_range_mismatch",
     "group_missing",
     "default_wrong",
+    "default_missing",
     "language_missing",
     "iframes_missing",
     "average_bandwidth_wrong",

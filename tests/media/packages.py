@@ -1,7 +1,8 @@
 """Small titles, really encoded, packaged, checked and published by the workers' own functions."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -20,7 +21,7 @@ from media_workers.media.sound import audio_args
 from media_workers.media.video import video_args
 from media_workers.procs.binaries import Binaries
 from media_workers.procs.runner import ProcLimits, run
-from media_workers.sdk import Resources
+from media_workers.sdk import Resources, TaskContext
 from media_workers.storage import sha256_of
 from media_workers.tasks.keys import KeysInput, key_values, keys
 from media_workers.tasks.package import PackageInput, PackageOutput, package
@@ -124,6 +125,11 @@ class Studio:
             stills=self._stills(plan),
         )
 
+    @contextmanager
+    def context(self) -> Iterator[TaskContext]:
+        """What tools run in."""
+        yield self.desk.context()
+
     def close(self) -> None:
         self.desk.close()
 
@@ -191,7 +197,7 @@ class Studio:
         if plan.stills is None:
             return None
         folder = self.root / "stills"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         size = f"{plan.stills.tile_width * plan.stills.columns}x{plan.stills.tile_height * plan.stills.rows}"
         for number in range(1, plan.stills.sheets + 1):
             target = str(folder / f"sprite-{number:03d}.jpg")

@@ -139,8 +139,11 @@ class ProgressView(Answer):
 class VerdictView(Answer):
     code: str
     severity: Literal["info", "normalise", "warn", "reject"]
+    action: Literal["accept", "normalise", "reject"] = Field(
+        default="accept", description="What is done about it: nothing, it is made right, the file is refused."
+    )
     message: str
-    remedy: str | None = None
+    remedy: str | None = Field(default=None, description="What the uploader may do.")
 
 
 class RenditionView(Answer):

@@ -12,6 +12,7 @@ from api.videos.models import Problem, QueueView, WorkerView
 from api.videos.profiles import ProfileDocument, ProfileView
 from api.videos.requests import PROFILE_NAME
 from api.videos.service import VideoService
+from api.videos.verdicts import VerdictEntry, verdict_catalogue
 
 WORKER_LIVE_MS = 15_000
 PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -47,8 +48,13 @@ class OperatorRoutes:
         )
         add("/queues", self.queues, methods=["GET"], response_model=list[QueueView], **shown)
         add("/workers", self.workers, methods=["GET"], response_model=list[WorkerView])
+        add("/verdicts", self.verdicts, methods=["GET"], response_model=list[VerdictEntry], **shown)
         add("/problems", self.problems, methods=["GET"], response_model=dict[str, Any])
         add("/problems/{code}", self.problem, methods=["GET"], response_model=dict[str, Any])
+
+    async def verdicts(self) -> list[VerdictEntry]:
+        """What may be found about an uploaded file: every code with its outcomes and sentences."""
+        return list(verdict_catalogue())
 
     async def profiles(self) -> list[ProfileView]:
         """The profiles: those that are shipped, then the operator's own by name."""

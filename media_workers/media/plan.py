@@ -137,7 +137,7 @@ def make_plan(
         quality = quality_plan(
             renditions, profile.quality, frames_total=frames, gop_frames=gop, rate=rate, black=black
         )
-    chunks = plan_chunks(frames, gop, rate, chunk_seconds=profile.chunk_seconds)
+    chunks = plan_chunks(frames, gop, rate, chunk_seconds=_chunk_seconds(video, span, profile))
     preview = None if protected else _preview(renditions)
     usual_frames = chunks[0].frames if chunks else 0
     groups = plan_groups(renditions, predicted_seconds(speeds, renditions, usual_frames), preview=preview)
@@ -242,12 +242,25 @@ def _video_plan(facts: SourceFacts, video: VideoFacts, span: _Span, profile: Pro
         colour=plan_colour(video),
         # Two frames: one for rounding, one that some decoders keep for themselves at the end.
         pad_frames_max=2 + math.ceil(slack_seconds * span.rate),
-        preroll_seconds=round(preroll_seconds(video.keyframe_gap_seconds_max), 3),
+        preroll_seconds=_preroll(video),
         display_width=video.display_width,
         display_height=video.display_height,
         crop=profile.crop,
         watermark=profile.watermark,
     )
+
+
+def _chunk_seconds(video: VideoFacts | None, span: _Span, profile: Profile) -> float | None:
+    """FFmpeg mends a clock that jumps only where it reads from the source's start: that is one chunk."""
+    jumps = video is not None and video.timestamp_jumps > 0
+    return 2 * float(span.seconds) if jumps else profile.chunk_seconds
+
+
+def _preroll(video: VideoFacts) -> float:
+    """A source whose clock jumps is always read from its start."""
+    if video.timestamp_jumps:
+        return math.ceil(video.start_seconds + video.end_seconds + 1)
+    return round(preroll_seconds(video.keyframe_gap_seconds_max), 3)
 
 
 def _renditions(video: VideoPlan, rate: Fraction, profile: Profile) -> tuple[Rendition, ...]:

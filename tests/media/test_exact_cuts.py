@@ -21,7 +21,7 @@ from media_workers.media.verify import check_rendition
 from media_workers.media.video import video_args
 from media_workers.procs.binaries import Binaries
 from media_workers.procs.runner import ProcResult
-from tests.media.frame_codes import codes_args, read_codes
+from tests.media.frame_codes import coded_source, codes_args, read_codes
 from tests.media.messy import MESSY
 
 pytestmark = pytest.mark.media
@@ -156,6 +156,34 @@ def test_encoded_chunks_hold_the_planned_frames(
         # Fields of one picture differ in the lowest bit alone, which looks like a pattern that stands still.
         found = [number // 2 for number in found]
     assert found == expected_codes(name, plan)
+
+
+def test_a_clock_that_jumps_is_read_from_its_start(
+    *,
+    tools: Binaries,
+    execute: Execute,
+    probe: Probe,
+    pictures: Callable[..., list[bytes]],
+    tmp_path: Path,
+) -> None:
+    """Two recordings in one file, the second an hour later by its clock: one chunk, whatever is asked."""
+    parts = []
+    for number in (0, 1):
+        part = tmp_path / f"{number}.ts"
+        shifted = ["-output_ts_offset", str(3600 * number), "-f", "mpegts", str(part)]
+        numbered = coded_source(frames=100, first=100 * number)
+        execute([tools.ffmpeg, "-loglevel", "error", *numbered, "-c:v", "libx264", *shifted])
+        parts.append(part.read_bytes())
+    source = tmp_path / "input.bin"
+    source.write_bytes(b"".join(parts))
+    profile = resolve_profile("fast", {"renditions": ["90p"], "chunkSeconds": 6})
+
+    plan = make_plan(probe(source)[2], profile)
+
+    [chunk] = plan.chunks
+    assert chunk.frames == plan.frames_total == 200
+    assert clock_of(plan, chunk) == ()
+    assert len(pictures(plan, plan.renditions[0], source, chunk)) == 200
 
 
 def expected_codes(name: str, plan: Plan) -> list[int]:

@@ -130,6 +130,8 @@ WORKER_SETTINGS: dict[str, str] = {
     "speke_url": "URL of a SPEKE 2 key server (https), for the key source speke.",
     "speke_token": "Bearer token for the SPEKE server.",
     "speke_timeout_seconds": "How long the SPEKE server may take for an answer; 20 when not set.",
+    "speke_certificate_file": "PEM certificate; the SPEKE server must then encrypt its keys for it.",
+    "speke_private_key_file": "PEM private key of that certificate, RSA, mode 0600.",
     "widevine_url": "URL of a Widevine key server, for the key source widevine.",
     "widevine_signer": "Name that the Widevine provider gave to this signer.",
     "widevine_signing_key_file": "File of mode 0600 that signs requests to the Widevine server.",

@@ -92,6 +92,12 @@ class WorkerSettings(BaseSettings):
     speke_timeout_seconds: float = Field(
         default=20.0, gt=0, le=300, description="how long the SPEKE server may take for an answer, in seconds"
     )
+    speke_certificate_file: Path | None = Field(
+        default=None, description="PEM certificate; the SPEKE server must then encrypt its keys for it"
+    )
+    speke_private_key_file: Path | None = Field(
+        default=None, description="PEM private key of that certificate, RSA, mode 0600"
+    )
     widevine_url: str | None = Field(
         default=None, description="URL of a Widevine key server, for the key source widevine"
     )
@@ -146,7 +152,13 @@ class WorkerSettings(BaseSettings):
             default_source=self.key_source,
             fairplay_authority=self.fairplay_authority,
             raw_keys_file=self.raw_keys_file,
-            speke=SpekeServer(url=self.speke_url, token=token, timeout_seconds=self.speke_timeout_seconds)
+            speke=SpekeServer(
+                url=self.speke_url,
+                token=token,
+                timeout_seconds=self.speke_timeout_seconds,
+                certificate_file=self.speke_certificate_file,
+                private_key_file=self.speke_private_key_file,
+            )
             if self.speke_url
             else None,
             widevine=widevine,

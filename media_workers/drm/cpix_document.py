@@ -5,7 +5,7 @@ Source: DASH-IF CPIX 2.3 and AWS SPEKE API v2.0.
 
 import base64
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from xml.etree.ElementTree import QName
 
 from lxml import etree
@@ -21,6 +21,7 @@ from media_workers.drm.cpix_library import (
     UsageRuleList,
     VideoFilter,
 )
+from media_workers.drm.delivery import Recipient
 from media_workers.drm.errors import KeySourceRefusedError
 from media_workers.drm.records import KeptKey, Material
 from media_workers.media.protection import KEY_BYTES, SYSTEM_IDS, SYSTEMS_OF, CopyScheme, Label, System
@@ -29,6 +30,7 @@ from media_workers.media.pssh import parse_pssh
 CPIX_VERSION = "2.3"
 _CPIX_NAMESPACE = "urn:dashif:org:cpix"
 _ROOT_TAG = QName(_CPIX_NAMESPACE, "CPIX").text
+_DELIVERY_TAG = QName(_CPIX_NAMESPACE, "DeliveryDataList").text
 _URI_TAG = QName(_CPIX_NAMESPACE, "URIExtXKey").text
 # Widest picture of each label, in pixels: what the packager and most licence policies call SD and HD.
 _PIXELS_OF: dict[Label, tuple[int | None, int | None]] = {
@@ -42,7 +44,12 @@ _FAIRPLAY_URI = re.compile(r"skd://[!#-~]{1,512}")
 
 
 def request_document(
-    content_id: str, keys: Iterable[KeptKey], systems: Iterable[System], scheme: CopyScheme
+    content_id: str,
+    keys: Iterable[KeptKey],
+    systems: Iterable[System],
+    scheme: CopyScheme,
+    *,
+    recipient: Recipient | None = None,
 ) -> bytes:
     """Ask for keys of one scheme, under ids that we chose.
 
@@ -51,6 +58,7 @@ def request_document(
         keys: of this scheme.
         systems: whose signalling the server should fill in; those that cannot play the scheme are left out.
         scheme: of the copy.
+        recipient: for whom the answer's keys shall be encrypted.
     """
     keys = tuple(keys)
     document = CPIX(content_id=content_id, version=CPIX_VERSION)
@@ -70,6 +78,8 @@ def request_document(
     )
     # The library leaves the namespace to the text; only a document that is read back has it on every element.
     root = etree.fromstring(etree.tostring(document.element()))
+    if recipient is not None:
+        recipient.announce(root)
     return etree.tostring(root, xml_declaration=True, encoding="UTF-8")
 
 
@@ -79,14 +89,22 @@ def read_answer(
     keys: Iterable[KeptKey],
     systems: Iterable[System],
     scheme: CopyScheme,
+    *,
+    recipient: Recipient | None = None,
 ) -> Material:
     """Take the keys and the signalling out of an answer, after every check.
+
+    With a `recipient` the keys must be encrypted for it; without one they must not be.
 
     Raises:
         KeySourceRefusedError: it is not what was asked for; names the key and what is wrong with it.
     """
     keys, systems = tuple(keys), tuple(system for system in systems if system in SYSTEMS_OF[scheme])
     root = _root(answer)
+    sealed = recipient.open_answer(root) if recipient is not None else None
+    for delivery in root.findall(_DELIVERY_TAG):
+        # The library trips over one that is not complete.
+        root.remove(delivery)
     try:
         document = CPIX.parse(root)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -98,7 +116,7 @@ def read_answer(
     found = {key.kid.hex: key for key in document.content_keys}
     values, ivs = {}, {}
     for key in keys:
-        values[key.key_id] = _value(found.get(key.key_id), key, scheme)
+        values[key.key_id] = _value(found.get(key.key_id), key, scheme, sealed)
         explicit = found[key.key_id].explicit_iv
         if explicit is not None and scheme == "cbcs":
             ivs[key.key_id] = _sixteen_bytes(explicit, f"the explicitIV of {key.key_id}").hex()
@@ -141,7 +159,10 @@ def _root(answer: bytes) -> etree._Element:
     return root
 
 
-def _value(found: ContentKey | None, key: KeptKey, scheme: CopyScheme) -> bytes:
+def _value(
+    found: ContentKey | None, key: KeptKey, scheme: CopyScheme, opened: Mapping[str, bytes] | None
+) -> bytes:
+    what = f"the key {key.key_id} ({key.label})"
     if found is None:
         raise KeySourceRefusedError(
             f"the key server's answer holds no key {key.key_id} ({key.label}), which was asked for"
@@ -151,15 +172,22 @@ def _value(found: ContentKey | None, key: KeptKey, scheme: CopyScheme) -> bytes:
             f"the key server answered with the scheme {found.common_encryption_scheme} for {key.key_id}; "
             f"{scheme} was asked for"
         )
+    if opened is not None:
+        return _of_length(opened.get(key.key_id, b""), what)
     if found.value_mac is not None:
         raise KeySourceRefusedError(
-            "the key server encrypts its keys, which was not asked for; let it deliver them plain over HTTPS"
+            "the key server encrypts its keys, which was not asked for; name "
+            "SHOWRUNNER_SPEKE_CERTIFICATE_FILE and SHOWRUNNER_SPEKE_PRIVATE_KEY_FILE, or let it deliver them "
+            "plain over HTTPS"
         )
-    return _sixteen_bytes(found.cek, f"the key {key.key_id} ({key.label})")
+    return _sixteen_bytes(found.cek, what)
 
 
 def _sixteen_bytes(text: str | bytes | None, what: str) -> bytes:
-    value = b"" if text is None else _decoded(text, what)
+    return _of_length(b"" if text is None else _decoded(text, what), what)
+
+
+def _of_length(value: bytes, what: str) -> bytes:
     if len(value) != KEY_BYTES:
         raise KeySourceRefusedError(
             f"the key server's answer is wrong: {what} has {len(value)} bytes instead of {KEY_BYTES}"

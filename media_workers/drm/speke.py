@@ -8,12 +8,14 @@ import ipaddress
 import time
 from collections.abc import Callable
 from itertools import groupby
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import msgspec
 
 from media_workers.drm.cpix_document import read_answer, request_document
+from media_workers.drm.delivery import Recipient
 from media_workers.drm.errors import KeySourceRefusedError, KeySourceUnavailableError
 from media_workers.drm.records import KeptKey, Material
 from media_workers.drm.sources import KeyRequest, random_key_id
@@ -28,11 +30,36 @@ _BUSY = frozenset({408, 425, 429})
 
 
 class SpekeServer(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the server is. `token` goes along as a bearer token; its words never show it."""
+    """Where the server is, and how we talk to it. Its words never show the token.
+
+    Attributes:
+        url: https, or http on this machine.
+        token: goes along as a bearer token.
+        timeout_seconds: for an answer.
+        certificate_file: with `private_key_file`: keys must arrive encrypted for this certificate.
+        private_key_file: of the certificate.
+    """
 
     url: str
     token: str | None = None
     timeout_seconds: float = 20.0
+    certificate_file: Path | None = None
+    private_key_file: Path | None = None
+
+    def recipient(self) -> Recipient | None:
+        """Who opens encrypted keys; None for a plain delivery.
+
+        Raises:
+            DrmError: one of the two files is missing or unusable.
+        """
+        if self.certificate_file is None and self.private_key_file is None:
+            return None
+        if self.certificate_file is None or self.private_key_file is None:
+            raise KeySourceRefusedError(
+                "SHOWRUNNER_SPEKE_CERTIFICATE_FILE and SHOWRUNNER_SPEKE_PRIVATE_KEY_FILE go together; one is "
+                "not set"
+            )
+        return Recipient(self.certificate_file, self.private_key_file)
 
     def __repr__(self) -> str:
         return f"SpekeServer(url={self.url!r})"
@@ -75,7 +102,8 @@ def _asked(
     scheme: CopyScheme,
     keys: tuple[KeptKey, ...],
 ) -> Material:
-    body = request_document(request.video_id, keys, request.systems, scheme)
+    recipient = server.recipient()
+    body = request_document(request.video_id, keys, request.systems, scheme, recipient=recipient)
     headers = {
         "Content-Type": "application/xml",
         "Accept": "application/xml",
@@ -92,7 +120,7 @@ def _asked(
         raise KeySourceUnavailableError(
             f"the key server does not answer ({type(error).__name__}); is SHOWRUNNER_SPEKE_URL right?"
         ) from error
-    return read_answer(answer, request.video_id, keys, request.systems, scheme)
+    return read_answer(answer, request.video_id, keys, request.systems, scheme, recipient=recipient)
 
 
 def _check_status(response: httpx.Response) -> None:

@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+import hmac
+import os
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,6 +13,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from lxml import etree
 
 from media_workers.drm.custody import Custody, CustodySettings
@@ -20,6 +26,8 @@ from media_workers.media.pssh import playready_pssh, widevine_pssh
 from media_workers.procs.binaries import Binaries, find_binaries
 
 CPIX = "{urn:dashif:org:cpix}"
+DS = "{http://www.w3.org/2000/09/xmldsig#}"
+ENC = "{http://www.w3.org/2001/04/xmlenc#}"
 PSKC = "{urn:ietf:params:xml:ns:keyprov:pskc}"
 TOOL_SECONDS = 60
 TOKEN = "speke-token-0123456789"
@@ -134,6 +142,8 @@ class KeyServer:
             root.set("contentId", "somebody-elses")
         for system in root.iter(f"{CPIX}DRMSystem"):
             self._fill_system(system, scheme)
+        if root.find(f".//{DS}X509Certificate") is not None and self.bad != "plain":
+            self._encrypt(root)
         return etree.tostring(root)
 
     def _fill_system(self, system: etree._Element, scheme: str) -> None:
@@ -153,6 +163,37 @@ class KeyServer:
                 line = '#EXT-X-KEY:METHOD=SAMPLE-AES,URI="https://elsewhere.example/"'
             for element in system.iter(f"{CPIX}HLSSignalingData"):
                 element.text = base64.b64encode(line.encode()).decode()
+
+    def _encrypt(self, root: etree._Element) -> None:
+        """Deliver as CPIX describes: keys under a document key, that one under the client's certificate."""
+        text = root.findtext(f".//{DS}X509Certificate") or ""
+        public = x509.load_der_x509_certificate(base64.b64decode(text)).public_key()
+        if self.bad == "somebody else":
+            public = rsa.generate_private_key(65537, 2048).public_key()
+        assert isinstance(public, rsa.RSAPublicKey)
+        document_key, mac_key = os.urandom(32), os.urandom(64)
+        # What the specification names.
+        oaep = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)  # noqa: S303 - see above
+        data = root.find(f".//{CPIX}DeliveryData")
+        for name, secret in (("DocumentKey", document_key), ("MACMethod", mac_key)):
+            assert data is not None
+            self._cipher(etree.SubElement(data, f"{CPIX}{name}"), public.encrypt(secret, oaep))
+        for secret_element in root.iter(f"{PSKC}Secret"):
+            [plain] = secret_element
+            value = base64.b64decode(plain.text or "")
+            secret_element.remove(plain)
+            vector = os.urandom(16)
+            cipher = Cipher(algorithms.AES(document_key), modes.CBC(vector)).encryptor()
+            filled = value + bytes([16 - len(value) % 16]) * (16 - len(value) % 16)
+            sealed = vector + cipher.update(filled) + cipher.finalize()
+            self._cipher(etree.SubElement(secret_element, f"{PSKC}EncryptedValue"), sealed)
+            mac = hmac.digest(mac_key, sealed + (b"!" if self.bad == "changed" else b""), "sha512")
+            etree.SubElement(secret_element, f"{PSKC}ValueMAC").text = base64.b64encode(mac).decode()
+
+    @staticmethod
+    def _cipher(parent: etree._Element, sealed: bytes) -> None:
+        value = etree.SubElement(etree.SubElement(parent, f"{ENC}CipherData"), f"{ENC}CipherValue")
+        value.text = base64.b64encode(sealed).decode()
 
     def close(self) -> None:
         self.release.set()

@@ -1,16 +1,25 @@
 """The SPEKE client against a real HTTP server, which also answers badly in every way we could think of."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
 from lxml import etree
 
 from media_workers.drm import cpix_library
+from media_workers.drm.cpix_document import read_answer, request_document
 from media_workers.drm.custody import Custody
+from media_workers.drm.delivery import Recipient
 from media_workers.drm.errors import DrmError, KeySourceRefusedError, KeySourceUnavailableError
+from media_workers.drm.records import KeptKey
 from media_workers.drm.speke import SpekeServer
-from media_workers.media.protection import DrmOptions
+from media_workers.media.protection import SYSTEMS, DrmOptions, Label
 from media_workers.media.pssh import parse_pssh
 from tests.drm.conftest import KeyServer
 
@@ -176,3 +185,119 @@ def test_keys_never_travel_in_clear(url: str, custody: Opened) -> None:
     """Plain HTTP is accepted for this machine alone."""
     with pytest.raises(DrmError, match="must begin with https://"):
         custody(speke=SpekeServer(url=url)).protect("vid_1", SPEKE, ("SD",))
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate of ours and its private key."""
+    folder = tmp_path_factory.mktemp("pair")
+    key = rsa.generate_private_key(65537, 2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "showrunner")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime(2026, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2046, 1, 1, tzinfo=UTC))
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").touch(mode=0o600)
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return folder / "cert.pem", folder / "key.pem"
+
+
+def encrypted(key_server: KeyServer, pair: tuple[Path, Path]) -> SpekeServer:
+    return SpekeServer(
+        url=key_server.url,
+        token=key_server.settings.token,
+        certificate_file=pair[0],
+        private_key_file=pair[1],
+    )
+
+
+def test_encrypted_delivery(custody: Opened, key_server: KeyServer, pair: tuple[Path, Path]) -> None:
+    """With a certificate of ours the server encrypts its keys, and they are the same."""
+    keeper = custody(speke=encrypted(key_server, pair))
+
+    plan = keeper.protect("vid_1", SPEKE, ("AUDIO", "SD"))
+
+    kept = keeper.values("vid_1", plan, reader="w", purpose="test")
+    assert kept == {key.key_id: key_server.key_of(key.key_id) for key in plan.keys}
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        ("plain", "not encrypted for us"),
+        ("somebody else", "encrypted for somebody else"),
+        ("changed", "was changed on its way"),
+        ("short key", "has 15 bytes instead of 16"),
+    ],
+)
+def test_bad_encrypted_delivery(
+    bad: str, words: str, custody: Opened, key_server: KeyServer, pair: tuple[Path, Path]
+) -> None:
+    """An encrypted answer that is not for us, was changed, or is not encrypted at all is refused."""
+    keeper = custody(speke=encrypted(key_server, pair))
+    key_server.bad = bad
+
+    with pytest.raises(KeySourceRefusedError, match=words):
+        keeper.protect("vid_1", SPEKE, ("SD",))
+
+
+def test_half_a_pair(custody: Opened, key_server: KeyServer, pair: tuple[Path, Path]) -> None:
+    """A certificate without its key, or with another's, is refused before anybody is asked."""
+    half = SpekeServer(url=key_server.url, certificate_file=pair[0])
+    swapped = SpekeServer(url=key_server.url, certificate_file=pair[1], private_key_file=pair[1])
+
+    with pytest.raises(KeySourceRefusedError, match="go together"):
+        custody(speke=half).protect("vid_1", SPEKE, ("SD",))
+    with pytest.raises(KeySourceRefusedError, match="is no certificate in PEM"):
+        custody(speke=swapped).protect("vid_1", SPEKE, ("SD",))
+    assert key_server.requests == []
+
+
+def test_torn_answers(key_server: KeyServer, pair: tuple[Path, Path]) -> None:
+    """Whatever single element or attribute an answer lacks, it is taken or refused; nothing else happens."""
+    labels: tuple[Label, ...] = ("AUDIO", "SD")
+    keys = tuple(
+        KeptKey(label=label, scheme="cbcs", key_id=f"{number:032x}") for number, label in enumerate(labels)
+    )
+    recipient = Recipient(*pair)
+    asked = request_document("vid_1", keys, SYSTEMS, "cbcs", recipient=recipient)
+    whole = key_server.filled(etree.fromstring(asked))
+    assert read_answer(whole, "vid_1", keys, SYSTEMS, "cbcs", recipient=recipient).values
+
+    refused = 0
+    for torn in torn_documents(whole):
+        try:
+            read_answer(torn, "vid_1", keys, SYSTEMS, "cbcs", recipient=recipient)
+        except KeySourceRefusedError:
+            refused += 1
+    assert refused > 40
+
+
+def torn_documents(whole: bytes) -> Iterator[bytes]:
+    for place in range(1, len(list(etree.fromstring(whole).iter()))):
+        root = etree.fromstring(whole)
+        element = list(root.iter())[place]
+        parent = element.getparent()
+        assert parent is not None
+        parent.remove(element)
+        yield etree.tostring(root)
+        for name in element.keys():  # noqa: SIM118 - an element iterates over its children
+            root = etree.fromstring(whole)
+            del list(root.iter())[place].attrib[name]
+            yield etree.tostring(root)
+        root = etree.fromstring(whole)
+        list(root.iter())[place].text = "\u00e9 %%"
+        yield etree.tostring(root)

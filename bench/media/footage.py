@@ -65,7 +65,7 @@ def fetch(clip: Real) -> Path:
 
 def fetch_all(count: int | None = None) -> list[tuple[Real, Path]]:
     """Every clip that can be had, up to `count`; those that cannot are named on stdout."""
-    found = []
+    found: list[tuple[Real, Path]] = []
     for clip in CLIPS:
         if count is not None and len(found) >= count:
             break

@@ -9,13 +9,13 @@ import msgspec
 # Below the gate of EBU R 128 there is nothing to measure.
 SILENT_LUFS = -70.0
 TRUE_PEAK_DBTP = -1.5
-RANGE_LU = 11
-# The filter's own bounds: a range of nothing, as a short or steady track has, it takes for a missing value.
-RANGE_LU_MIN, RANGE_LU_MAX = 0.1, 50
 # More gain than this raises the noise of a room, not a voice.
 GAIN_DB_MAX = 20.0
 # How far a finished track may be from its target.
 TOLERANCE_LU = 1.0
+CORRECTION_DB_MAX = 6.0
+# Each is one more encode; what two do not bring near is a sound that the limiter holds back.
+CORRECTIONS_MAX = 2
 
 
 class Loudness(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -26,6 +26,16 @@ class Loudness(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     input_lra: float
     input_thresh: float
     target_offset: float
+
+
+class Levelling(msgspec.Struct, frozen=True, kw_only=True):
+    """One gain for the whole track, and whether its peaks must be held below the ceiling.
+
+    The track keeps its dynamics: nothing is compressed but peaks that would pass `TRUE_PEAK_DBTP`.
+    """
+
+    gain_db: float
+    limited: bool
 
 
 def parse_loudness(stderr: str) -> Loudness | None:
@@ -52,25 +62,29 @@ def reachable_lufs(target_lufs: float, measured: Loudness) -> float:
     return round(min(target_lufs, measured.input_i + GAIN_DB_MAX), 2)
 
 
-def measuring_options(target_lufs: float) -> dict[str, Any]:
-    """Options of the loudnorm filter for the measuring pass; the target decides the printed offset alone."""
-    return {"I": target_lufs, "TP": TRUE_PEAK_DBTP, "LRA": RANGE_LU, "print_format": "json"}
+def measuring_options() -> dict[str, Any]:
+    """Options of the loudnorm filter for measuring; what it makes of the sound is thrown away."""
+    return {"print_format": "json"}
 
 
-def loudnorm_options(target_lufs: float, measured: Loudness) -> dict[str, Any]:
-    """Options of the loudnorm filter for the second pass.
+def levelling(target_lufs: float, measured: Loudness, *, correction_db: float = 0.0) -> Levelling:
+    """How a track reaches its target.
 
-    The range is the track's own: a wide one alone is no reason to compress. The filter works on peaks only
-    where the gain would lift them above the ceiling.
+    Args:
+        target_lufs: the profile's.
+        measured: of the source, mixed as planned.
+        correction_db: what an earlier attempt fell short of the target.
     """
-    return {
-        "I": reachable_lufs(target_lufs, measured),
-        "TP": TRUE_PEAK_DBTP,
-        "LRA": round(min(max(measured.input_lra, RANGE_LU), RANGE_LU_MAX), 2),
-        "measured_I": measured.input_i,
-        "measured_TP": measured.input_tp,
-        "measured_LRA": max(measured.input_lra, RANGE_LU_MIN),
-        "measured_thresh": measured.input_thresh,
-        "offset": measured.target_offset,
-        "linear": "true",
-    }
+    gain_db = reachable_lufs(target_lufs, measured) - measured.input_i + correction_db
+    return Levelling(gain_db=round(gain_db, 2), limited=measured.input_tp + gain_db > TRUE_PEAK_DBTP)
+
+
+def correction(wanted_lufs: float, heard_lufs: float) -> float:
+    """Decibels for one more attempt at a finished track; 0 where it is near enough.
+
+    A limiter takes some loudness away, and so does a codec that leaves out what nobody hears.
+    """
+    missing = wanted_lufs - heard_lufs
+    if abs(missing) <= TOLERANCE_LU / 2:
+        return 0.0
+    return round(max(-CORRECTION_DB_MAX, min(CORRECTION_DB_MAX, missing)), 2)

@@ -7,10 +7,12 @@ import ffmpeg
 from media_workers.media.audio_plan import AudioPlan
 from media_workers.media.downmix import pan_filter
 from media_workers.media.guards import CLEAN, FASTSTART, GUARDS, PROGRESS, compiled
-from media_workers.media.loudness import Loudness, loudnorm_options, measuring_options
+from media_workers.media.loudness import TRUE_PEAK_DBTP, Levelling, Loudness, levelling, measuring_options
 
 # Left to the ceiling of a rebuilt peak: a lossy codec's own overshoot stays below full scale.
 PEAK_LIMIT = 0.89
+# Four samples for one: between two samples of 48 kHz a peak may rise above both (ITU-R BS.1770, annex 2).
+PEAK_SAMPLE_RATE = 192_000
 
 _ENCODERS: dict[str, dict[str, Any]] = {
     "aac": {"c:a": "aac"},
@@ -24,28 +26,27 @@ _ENCODERS: dict[str, dict[str, Any]] = {
 def loudness_args(ffmpeg_path: str, track: AudioPlan, *, source: str) -> list[str]:
     """Measure a track's loudness; the result is the JSON at the end of stderr (`parse_loudness`).
 
-    The list depends on the track's channels and target, not on its codec: one measurement serves all codecs.
-
-    Raises:
-        ValueError: the track has no loudness target.
+    The list depends on the track's channels, not on codec or target: one measurement serves all codecs.
     """
-    sound = _sound(source, track).filter("loudnorm", **measuring_options(_target(track)))
+    sound = _sound(source, track).filter("loudnorm", **measuring_options())
     stream = ffmpeg.output(sound, "-", format="null")
     return compiled(ffmpeg_path, stream, "info", *PROGRESS)
 
 
-def output_loudness_args(ffmpeg_path: str, track: AudioPlan, *, media: str) -> list[str]:
-    """Measure the finished track likewise: what listeners get is what is told.
-
-    Raises:
-        ValueError: the track has no loudness target.
-    """
-    sound = ffmpeg.input(media, **GUARDS)["a:0"].filter("loudnorm", **measuring_options(_target(track)))
+def output_loudness_args(ffmpeg_path: str, *, media: str) -> list[str]:
+    """Measure a finished track likewise: what listeners get is what is told."""
+    sound = ffmpeg.input(media, **GUARDS)["a:0"].filter("loudnorm", **measuring_options())
     return compiled(ffmpeg_path, ffmpeg.output(sound, "-", format="null"), "info", *PROGRESS)
 
 
 def audio_args(
-    ffmpeg_path: str, track: AudioPlan, *, source: str, target: str, measured: Loudness | None
+    ffmpeg_path: str,
+    track: AudioPlan,
+    *,
+    source: str,
+    target: str,
+    measured: Loudness | None,
+    correction_db: float = 0.0,
 ) -> list[str]:
     """Encode one track into an MP4 at `target`, exactly `samples_total` long; progress lines on stdout.
 
@@ -58,15 +59,16 @@ def audio_args(
         source: path of the source.
         target: path of the new file.
         measured: from the measuring pass; None leaves the loudness alone (a silent track, or no target).
+        correction_db: what an earlier attempt fell short of the target (`loudness.correction`).
     """
     sound = _sound(source, track)
     if measured is not None and track.loudness_lufs is not None:
-        sound = sound.filter("loudnorm", **loudnorm_options(track.loudness_lufs, measured))
-        # loudnorm works at 192 kHz.
-        sound = sound.filter("aresample", track.sample_rate)
+        level = levelling(track.loudness_lufs, measured, correction_db=correction_db)
+        sound = _levelled(sound, level, track.sample_rate)
     else:
-        sound = sound.filter("alimiter", limit=PEAK_LIMIT, level=0)
-    # loudnorm leaves timestamps with gaps, which the encoder would fill: from here on samples alone count.
+        sound = _limited(sound, PEAK_LIMIT)
+    # A filter that resamples may leave gaps in the timestamps, which the encoder would fill: from here on
+    # samples alone count.
     sound = sound.filter("asetpts", "N/SR/TB")
     sound = sound.filter("apad", whole_len=track.samples_total)
     sound = sound.filter("atrim", end_sample=track.samples_total).filter("asetpts", "N/SR/TB")
@@ -87,10 +89,17 @@ def audio_args(
     return compiled(ffmpeg_path, stream, "warning", *PROGRESS)
 
 
-def _target(track: AudioPlan) -> float:
-    if track.loudness_lufs is None:
-        raise ValueError(f"{track.name}: has no loudness target, so there is nothing to measure for")
-    return track.loudness_lufs
+def _levelled(sound: Any, level: Levelling, sample_rate: int) -> Any:
+    if not level.limited:
+        return sound.filter("volume", f"{level.gain_db}dB")
+    sound = sound.filter("aresample", PEAK_SAMPLE_RATE).filter("volume", f"{level.gain_db}dB")
+    ceiling = round(10 ** (TRUE_PEAK_DBTP / 20), 4)
+    return _limited(sound, ceiling).filter("aresample", sample_rate)
+
+
+def _limited(sound: Any, ceiling: float) -> Any:
+    # "latency": the look-ahead must not make the sound late.
+    return sound.filter("alimiter", limit=ceiling, level=0, latency=1)
 
 
 def _sound(source: str, track: AudioPlan) -> Any:

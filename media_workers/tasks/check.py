@@ -136,7 +136,10 @@ def _loudness(tracks: tuple[AudioFile, ...]) -> dict[str, Loudness]:
     return {
         item.audio.track: Loudness(measured=item.audio.loudness_lufs, target=item.audio.loudness_target_lufs)
         for item in tracks
-        if item.audio.loudness_lufs is not None and item.audio.loudness_target_lufs is not None
+        # What a limiter held back has been told as a warning: no other package would have it louder.
+        if item.audio.loudness_lufs is not None
+        and item.audio.loudness_target_lufs is not None
+        and "loudness" not in item.audio.warnings
     }
 
 

@@ -52,7 +52,7 @@ def heard_loudness(ctx: TaskContext, track: AudioPlan, media: Path) -> Loudness 
         TaskFailed: it could not be measured.
     """
     return _measure(
-        ctx, output_loudness_args(ctx.resources.binaries.ffmpeg, track, media=str(media)), track.name
+        ctx, output_loudness_args(ctx.resources.binaries.ffmpeg, media=str(media)), track.name
     )
 
 

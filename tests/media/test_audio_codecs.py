@@ -175,7 +175,7 @@ def test_codec(
     stream = document["streams"][0]
     assert float(stream["duration"]) == pytest.approx(plan.samples_total / 48_000, abs=1 / 48_000)
     assert stream["codec_tag_string"] == {"aac": "mp4a", "opus": "Opus", "ac3": "ac-3", "eac3": "ec-3"}[codec]
-    heard = parse_loudness(execute(output_loudness_args(tools.ffmpeg, plan, media=str(target))).stderr_tail)
+    heard = parse_loudness(execute(output_loudness_args(tools.ffmpeg, media=str(target))).stderr_tail)
     assert heard is not None
     assert plan.loudness_lufs is not None
     assert check_loudness(plan, plan.loudness_lufs, heard.input_i) == ()

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from media_workers.media.loudness import Loudness, loudnorm_options, parse_loudness
+from media_workers.media.loudness import Levelling, Loudness, correction, levelling, parse_loudness
 from media_workers.media.progress import Progress, ProgressParser
 from media_workers.media.stills_plan import StillsPlan
 from media_workers.media.storyboard import storyboard_vtt
@@ -77,8 +77,25 @@ def test_gain_is_bounded() -> None:
     quiet = Loudness(input_i=-50.0, input_tp=-30.0, input_lra=2.0, input_thresh=-60.0, target_offset=0.0)
     usual = msgspec.structs.replace(quiet, input_i=-24.0)
 
-    assert loudnorm_options(-16.0, quiet)["I"] == -30.0
-    assert loudnorm_options(-16.0, usual)["I"] == -16.0
+    assert levelling(-16.0, quiet).gain_db == 20.0
+    assert levelling(-16.0, usual).gain_db == 8.0
+
+
+def test_peaks_are_held_only_where_they_rise_too_high() -> None:
+    """A track whose peaks have room is only made louder; sound over full scale is made quieter."""
+    usual = Loudness(input_i=-24.0, input_tp=-10.0, input_lra=2.0, input_thresh=-34.0, target_offset=0.0)
+    peaky = msgspec.structs.replace(usual, input_tp=-9.0)
+    hot = msgspec.structs.replace(usual, input_i=0.3, input_tp=4.6)
+
+    assert not levelling(-16.0, usual).limited
+    assert levelling(-16.0, peaky).limited
+    assert levelling(-16.0, hot) == Levelling(gain_db=-16.3, limited=False)
+
+
+@pytest.mark.parametrize(("heard", "step"), [(-16.4, 0.0), (-17.5, 1.5), (-14.0, -2.0), (-30.0, 6.0)])
+def test_correction(heard: float, step: float) -> None:
+    """What a finished track lacks is added once more, up to a bound; what is near enough stays."""
+    assert correction(-16.0, heard) == step
 
 
 def test_storyboard_cues() -> None:

@@ -123,6 +123,34 @@ def test_stills_have_a_small_poster(title: Branches) -> None:
     assert output["stills"]["posterSmall"] == "poster-small.jpg"
 
 
+@pytest.mark.parametrize(
+    ("sound", "warnings"),
+    [
+        # The codec leaves out the highest tones, and with them a good part of the noise.
+        ("anoisesrc=d=4:a=0.9:r=48000", []),
+        # All of its loudness is in its peaks.
+        ("aevalsrc=0.01*sin(880*t)+lt(mod(t\\,2)\\,0.005)*sin(6000*t):d=6:s=48000", ["loudness"]),
+    ],
+    ids=["noise", "clicks"],
+)
+def test_what_is_lost_is_made_up_for(
+    sound: str, warnings: list[str], *, tools: Binaries, tmp_path: Path
+) -> None:
+    """Loudness that an encode took away is given back; where the peaks do not allow it, that is told."""
+    clip = tmp_path / "sound.wav"
+    argv = [tools.ffmpeg, "-v", "error", "-f", "lavfi", "-i", sound, str(clip)]
+    run(argv, limits=ProcLimits(wall_seconds=60)).check("sound")
+    desk = Desk(tmp_path / "desk", tools)
+
+    audio = Branches(desk, clip, "audio", {}).run("media_audio", "audio_0_aac")["audio"]
+
+    assert audio["warnings"] == warnings
+    assert audio["loudnessTargetLufs"] == -16.0
+    assert (abs(audio["loudnessLufs"] + 16.0) <= 1.0) == (not warnings)
+    assert desk.leftovers() == []
+    desk.close()
+
+
 def test_sound_alone(tools: Binaries, tmp_path: Path) -> None:
     """A silent song with cover art: its loudness is left alone, and the art is its poster."""
     clip = tmp_path / "song.m4a"

@@ -128,6 +128,9 @@ def packager_args(
         # Without a default of its own the sound's language would switch its subtitles on.
         *([f"--default_text_language={shown or 'zxx'}"] if texts else []),
         "--generate_static_live_mpd",
+        # No hour of the day and no race between threads in the output: equal inputs, equal bytes.
+        "--use_fake_clock_for_muxer",
+        "--single_threaded",
         f"--mpd_output={layout.mpd}",
         *([f"--hls_master_playlist_output={MASTER}", "--hls_playlist_type=VOD"] if layout.hls else []),
         *(["--per_playlist_target_duration"] if layout.hls else []),

@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 import httpx
 import msgspec
 
-from media_workers.drm.cpix_document import read_answer, request_document
 from media_workers.drm.delivery import Recipient
 from media_workers.drm.errors import KeySourceRefusedError, KeySourceUnavailableError
 from media_workers.drm.records import KeptKey, Material
@@ -102,6 +101,9 @@ def _asked(
     scheme: CopyScheme,
     keys: tuple[KeptKey, ...],
 ) -> Material:
+    # The library behind it takes long to import, and most workers never ask a key server.
+    from media_workers.drm.cpix_document import read_answer, request_document
+
     recipient = server.recipient()
     body = request_document(request.video_id, keys, request.systems, scheme, recipient=recipient)
     headers = {

@@ -451,7 +451,7 @@ def _show_plan(report: PlanReport) -> None:
         console.print(f"{words.name}: {words.kind}, {words.language}")
     estimate = made.estimate
     console.print(
-        f"{len(made.chunks)} chunks in {len(made.groups)} groups: about {estimate.wall_seconds:.1f} s of work "
+        f"{len(made.chunks)} chunks, {len(made.groups)} groups; about {estimate.wall_seconds:.1f} s of work "
         f"({estimate.cpu_seconds:.1f} s of processor time), {estimate.output_bytes / (1 << 20):.1f} MiB, "
         f"cost {estimate.cost:.4f}"
     )

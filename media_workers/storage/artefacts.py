@@ -5,7 +5,7 @@ artefacts/VIDEO/KEY/manifest.json   what they are; its presence says that the ar
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -133,6 +133,14 @@ class Artefacts:
             return found, True
         self._storage.replace_tree(prefix, files)
         return artefact, False
+
+    def of(self, video_id: str, kind: str) -> Iterator[Artefact]:
+        """Every finished artefact of a kind."""
+        for file in self._storage.list(f"artefacts/{video_id}"):
+            prefix, _, name = file.key.rpartition("/")
+            found = self.at(prefix) if name == MANIFEST_NAME else None
+            if found is not None and found.kind == kind:
+                yield found
 
     def delete_all(self, video_id: str) -> None:
         """Drop every artefact of a video."""

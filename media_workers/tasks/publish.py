@@ -4,7 +4,7 @@ import hashlib
 
 import msgspec
 
-from media_workers.media.package import content_type, publish_order
+from media_workers.media.package import CBCS_MPD, MASTER, MPD, content_type, publish_order
 from media_workers.sdk import Record, TaskContext, TaskFailed, TaskRejected, worker
 from media_workers.storage import (
     Artefact,
@@ -50,10 +50,11 @@ class PublishManifest(Record, frozen=True, kw_only=True):
 
 
 class Playback(Record, frozen=True, kw_only=True):
-    """Paths below the version's folder."""
+    """Paths below the version's folder. `dash_cbcs` is beside `dash` when a title has both schemes."""
 
     hls: str
     dash: str
+    dash_cbcs: str | None = None
     poster: str | None = None
     storyboard: str | None = None
 
@@ -73,7 +74,10 @@ class PublishOutput(Record, frozen=True, kw_only=True):
 
 @worker("media_publish")
 def publish(job: PublishInput, ctx: TaskContext) -> PublishOutput:
-    """Publish a package and its stills as one version. Safe to repeat: an equal version stays as it is."""
+    """Publish a package and its stills as one version.
+
+    A version never changes: repeating is safe, as an equal one stays as it is, and other content is refused.
+    """
     version = str(job.version if job.version not in (None, "") else "1")
     prefix = f"published/{job.video_id}/{version}"
     try:
@@ -83,7 +87,7 @@ def publish(job: PublishInput, ctx: TaskContext) -> PublishOutput:
     parts = [_artefact(ctx, prefix) for prefix in (job.package, job.stills) if prefix]
     sources = {file.path: (part, file) for part in parts for file in part.files}
     paths = publish_order(sorted(sources))
-    for name in ("master.m3u8", "manifest.mpd"):
+    for name in (MASTER, MPD):
         if name not in sources:
             raise TaskFailed("artefact_missing", f"the package has no {name}; package it again")
     manifest = PublishManifest(
@@ -99,8 +103,9 @@ def publish(job: PublishInput, ctx: TaskContext) -> PublishOutput:
         version=version,
         prefix=prefix,
         playback=Playback(
-            hls="master.m3u8",
-            dash="manifest.mpd",
+            hls=MASTER,
+            dash=MPD,
+            dash_cbcs=CBCS_MPD if CBCS_MPD in sources else None,
             poster=POSTER_NAME if POSTER_NAME in sources else None,
             storyboard=STORYBOARD_NAME if STORYBOARD_NAME in sources else None,
         ),
@@ -126,10 +131,21 @@ def _described(file: ArtefactFile) -> PublishedFile:
 
 
 def _reveal(ctx: TaskContext, prefix: str, keys: dict[str, str], document: bytes) -> bool:
-    """Make the version visible; True when an equal one was there already."""
+    """Make the version visible; True when an equal one was there already.
+
+    Raises:
+        TaskRejected: the version is there with other content, which players may have cached for a year.
+    """
     storage = ctx.resources.storage
-    if _published(storage, prefix) == document:
+    there = _published(storage, prefix)
+    if there == document:
         return True
+    if there is not None:
+        raise TaskRejected(
+            "version_taken",
+            f"{prefix} is published already with other content, and a version never changes; "
+            "publish under another version",
+        )
     with ctx.scratch(MIB) as folder:
         manifest = folder / MANIFEST_NAME
         manifest.write_bytes(document)
@@ -139,6 +155,7 @@ def _reveal(ctx: TaskContext, prefix: str, keys: dict[str, str], document: bytes
         ]
         ctx.check_cancelled()
         if not storage.put_tree(prefix, files):
+            # Without a manifest it is no version: something left by another hand.
             storage.replace_tree(prefix, files)
     return False
 

@@ -47,7 +47,11 @@ def removed(*paths: str) -> Plant:
 
 def written(path: str, content: bytes) -> Plant:
     """A file with another content, or one more."""
-    return lambda folder: (folder / path).write_bytes(content) and None
+
+    def plant(folder: Path) -> None:
+        (folder / path).write_bytes(content)
+
+    return plant
 
 
 def both(*plants: Plant) -> Plant:

@@ -92,8 +92,8 @@ class Studio:
         self.desk.resources = Resources(
             storage=resources.storage, scratch=resources.scratch, binaries=tools, keys=custody
         )
-        self._files = root / "encoded"
-        self._files.mkdir()
+        self._titles = 0
+        self._files = root
 
     def title(
         self,
@@ -105,6 +105,9 @@ class Studio:
         change: Callable[[Plan], Plan] | None = None,
     ) -> Title:
         """Encode a title with a keyframe each second and segments of two, the last one shorter."""
+        self._titles += 1
+        self._files = self.root / f"encoded_{self._titles}"
+        self._files.mkdir()
         clip = self._made("source.mkv", source)
         plan = make_plan(self._facts(clip), resolve_profile(profile, dict(overrides or {})))
         gop = round(plan.rate)
@@ -209,7 +212,7 @@ class Studio:
         return artefact.prefix
 
     def _stored(self, path: Path) -> FileRef:
-        key = f"work/{path.name}"
+        key = f"work/{self._titles}/{path.name}"
         self.desk.storage.put_file(key, path)
         return FileRef(key=key, size=path.stat().st_size, sha256=sha256_of(path))
 

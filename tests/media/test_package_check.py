@@ -205,7 +205,8 @@ def test_renditions_cut_apart(studio: Studio, clear: Sound) -> None:
     with pytest.raises(TaskFailed) as caught:
         title.package(renditions=videos)
 
-    assert {finding.rule for finding in caught.value.output["findings"]} == {"segment_grid_mismatch"}
+    findings: Any = caught.value.output["findings"]
+    assert {finding.rule for finding in findings} == {"segment_grid_mismatch"}
 
 
 def test_another_plan_does_not_pass(clear: Sound) -> None:

@@ -416,15 +416,36 @@ def test_encode_reports_progress(title: Title, desk: Desk, clip: Path) -> None:
     assert "240p" in str(desk.progress[-1].message)
 
 
-def test_new_content_replaces_a_version(title: Title) -> None:
-    """Publishing other files under a published version replaces it whole."""
+def test_a_version_never_changes(title: Title) -> None:
+    """Publishing other files under a published version is refused; what is there plays on."""
     given = {"videoId": "vid_1", "version": "9", "package": title.packaged["artefact"]}
     first = call("media_publish", {**given, "stills": title.stitched["stills"]}, title.desk.context())
-    second = call("media_publish", given, title.desk.context())
+    manifest = (title.desk.media / first["prefix"] / "manifest.json").read_bytes()
 
-    assert not second["reused"]
-    assert second["files"] < first["files"]
-    assert not (title.desk.media / second["prefix"] / "poster.jpg").exists()
+    with pytest.raises(TaskRejected, match="another version") as caught:
+        call("media_publish", given, title.desk.context())
+
+    assert caught.value.code == "version_taken"
+    assert (title.desk.media / first["prefix"] / "manifest.json").read_bytes() == manifest
+    assert (title.desk.media / first["prefix"] / "poster.jpg").exists()
+
+
+def test_chunks_go_once_something_is_published(title: Title, desk: Desk) -> None:
+    """Chunks are dropped when a version is published, and not before; finished renditions stay."""
+    shutil.copytree(title.desk.media / "artefacts", desk.media / "artefacts")
+    shutil.copytree(title.desk.media / "published/vid_1/1", desk.media / "published/vid_1/1-preview")
+    chunks = [item.prefix for item in desk.resources.artefacts.of("vid_1", "chunk")]
+    wish = {"videoId": "vid_1", "dropChunks": True}
+
+    early = call("media_cleanup", wish, desk.context())
+    (desk.media / "published/vid_1/1-preview").rename(desk.media / "published/vid_1/1")
+    late = call("media_cleanup", wish, desk.context())
+
+    assert chunks
+    assert early["removed"] == []
+    assert late["removed"] == chunks
+    assert not list(desk.resources.artefacts.of("vid_1", "chunk"))
+    assert list(desk.resources.artefacts.of("vid_1", "package"))
 
 
 def test_cleanup_drops_only_what_is_asked(title: Title, desk: Desk, clip: Path) -> None:

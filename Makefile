@@ -10,7 +10,7 @@ export UV_LINK_MODE := copy
 # make test PYTEST_ARGS="tests/engine -x"
 PYTEST_ARGS ?= --cov --cov-report=term:skip-covered --durations=15
 
-.PHONY: help demo test simulate check fix docs bench bench-upstream services clean lock
+.PHONY: help demo test simulate check fix docs bench bench-media bench-upstream services clean lock
 
 help:
 	@echo "make demo      a real video becomes adaptive streams (DEMO_ARGS=\"FILE --stay\")"
@@ -20,6 +20,7 @@ help:
 	@echo "make fix       what ruff can correct by itself"
 	@echo "make docs      draw the diagrams and tables of ARCHITECTURE.md anew"
 	@echo "make bench     measure the engine on SQLite and PostgreSQL (BENCH_ARGS)"
+	@echo "make bench-media  measure the media pipeline as ratios (BENCH_ARGS=--quick to try it)"
 	@echo "make bench-upstream  the same beside upstream Conductor, with ratios (needs Maven, Java)"
 	@echo "make services  install the servers and the browser that tests need"
 	@echo "make lock      resolve the dependencies of pyproject.toml anew"
@@ -53,6 +54,10 @@ docs: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench.run $(BENCH_ARGS)
+
+# Half an hour on two cores, with nothing else running; real clips come from package archives and stay in a cache.
+bench-media: $(VENV)/.dev
+	$(BIN)/python -m bench.media $(BENCH_ARGS)
 
 # The peer, from Maven Central; nothing of the product or its tests depends on it. Needs Maven and Java 21 or newer.
 bench-upstream: $(VENV)/.dev

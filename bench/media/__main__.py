@@ -26,13 +26,14 @@ from bench.media.encoding import chunk_efficiency, decode_once
 from bench.media.footage import fetch_all
 from bench.media.ladders import per_title_saving
 from bench.media.orchestration import overhead, whole_title
-from bench.media.titles import TOOLS, joined
+from bench.media.titles import SIZE, TOOLS, joined
 from media_workers.procs.binaries import versions
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "bench" / "results"
 PARTS = ("orchestration", "chunks", "decode", "title", "per-title")
 TITLE_S, SHORT_S, CHUNK_S, CLIP_S, CLIPS = 180, 60, 30, 10, 10
+QUICK_SIZE = (320, 180)
 QUICK_TITLE_S, QUICK_SHORT_S, QUICK_CHUNK_S, QUICK_CLIP_S, QUICK_CLIPS = 14, 6, 6, 2, 2
 
 
@@ -63,8 +64,9 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Every part that was asked for."""
     quick = args.quick
     clips = fetch_all(QUICK_CLIPS if quick else CLIPS)
-    title = joined(clips, QUICK_TITLE_S if quick else TITLE_S, folder / "title.mp4")
-    short = joined(clips, QUICK_SHORT_S if quick else SHORT_S, folder / "short.mp4")
+    size = QUICK_SIZE if quick else SIZE
+    title = joined(clips, QUICK_TITLE_S if quick else TITLE_S, folder / "title.mp4", size=size)
+    short = joined(clips, QUICK_SHORT_S if quick else SHORT_S, folder / "short.mp4", size=size)
     chunk = QUICK_CHUNK_S if quick else CHUNK_S
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "orchestration": lambda: {

@@ -18,6 +18,7 @@ from media_workers.procs.runner import ProcLimits, run
 
 LIMITS = ProcLimits(wall_seconds=3600)
 PART_SECONDS_MAX = 20
+SIZE = (1280, 720)
 TOOLS: Binaries = find_binaries()
 
 
@@ -54,15 +55,17 @@ def plan_of(path: Path, profile: str = "default", **overrides: Any) -> Plan:
     return make_plan(facts_of(path), resolve_profile(profile, overrides or None))
 
 
-def joined(clips: list[tuple[Real, Path]], seconds: int, target: Path) -> Path:
-    """Real clips one after the other in 1280x720 at 25 frames a second, again and again up to a length."""
+def joined(
+    clips: list[tuple[Real, Path]], seconds: int, target: Path, *, size: tuple[int, int] = SIZE
+) -> Path:
+    """Real clips one after the other at 25 frames a second, again and again up to a length."""
     if target.exists():
         return target
     parts = []
     for clip, path in clips:
         part = target.with_name(f"part-{clip.name}.mkv")
-        shape = "fps=25,scale=1280:720:force_original_aspect_ratio=decrease:flags=lanczos"
-        shape += ",pad=1280:720:-1:-1,setsar=1,format=yuv420p"
+        shape = f"fps=25,scale={size[0]}:{size[1]}:force_original_aspect_ratio=decrease:flags=lanczos"
+        shape += f",pad={size[0]}:{size[1]}:-1:-1,setsar=1,format=yuv420p"
         argv = [TOOLS.ffmpeg, "-v", "error", "-y", "-i", str(path), "-t", str(PART_SECONDS_MAX), "-an"]
         argv += ["-vf", shape, "-c:v", "libx264", "-preset", "veryfast", "-crf", "12", str(part)]
         tool(argv)

@@ -2,8 +2,9 @@
 
 The path is that of a memory file of this process, `/proc/PID/fd/N`: only this user's processes can open it,
 it has no name in any folder, and the kernel frees it when this process ends, however it ends. Where there
-is no such thing (macOS), it is a file of mode 0600 in the task's scratch folder, which is removed after the
-task, or, after a kill, by the next worker that starts.
+is no such thing (macOS), or where tools run as another user space without the right to look into this process
+(a worker that is not root gets its tools off the network that way), it is a file of mode 0600 in the task's
+scratch folder, which is removed after the task, or, after a kill, by the next worker that starts.
 """
 
 import contextlib
@@ -50,7 +51,7 @@ def secret_file(text: str, folder: Path) -> Iterator[str]:
 def _memory_file() -> int | None:
     """The child gets no copy of the descriptor; it opens the path."""
     create = getattr(os, "memfd_create", None)
-    if create is None or not Path("/proc/self/fd").is_dir():
+    if create is None or os.geteuid() != 0 or not Path("/proc/self/fd").is_dir():
         return None
     handle: int = create("flags")
     return handle

@@ -1,6 +1,7 @@
 """Levels: the smallest one of a codec that holds a picture size, rate and bitrate."""
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Literal
 
@@ -202,12 +203,7 @@ def hevc_level(
         and max(width, height) ** 2 <= 8 * level.samples_max
         and samples * rate <= level.samples_per_second_max
     ] or [_HEVC[-1]]
-    # A decoder of the high tier is rare: a higher level of the main one is the better choice.
-    main = next((level.name for level in fitting if peak <= level.bitrate_bps_max), None)
-    if main is not None:
-        return main, "main"
-    high = next((level.name for level in fitting if peak <= level.high_bitrate_bps_max), _HEVC[-1].name)
-    return high, "high"
+    return _tiered(fitting, peak)
 
 
 def _open_level(
@@ -221,8 +217,18 @@ def _open_level(
         and sides[1] <= level.height_max
         and samples * rate <= level.samples_per_second_max
     ] or [table[-1]]
-    main = next((level.name for level in fitting if maxrate_bps <= level.bitrate_bps_max), None)
+    return _tiered(fitting, maxrate_bps)
+
+
+def _tiered(fitting: Sequence[_Hevc | _Open], bits: int) -> tuple[str, Tier]:
+    """Decoders of the high tier are rare: a higher level of the main one is better, but not another class."""
+    smallest = fitting[0].name.partition(".")[0]
+    near = (level for level in fitting if level.name.partition(".")[0] == smallest)
+    main = next((level.name for level in near if bits <= level.bitrate_bps_max), None)
     if main is not None:
         return main, "main"
-    found = next((level.name for level in fitting if maxrate_bps <= level.high_bitrate_bps_max), None)
-    return (table[-1].name, "main") if found is None else (found, "high")
+    high = next((level.name for level in fitting if bits <= level.high_bitrate_bps_max), None)
+    if high is not None:
+        return high, "high"
+    beyond = next((level.name for level in fitting if bits <= level.bitrate_bps_max), fitting[-1].name)
+    return beyond, "main"

@@ -136,6 +136,8 @@ WORKER_SETTINGS: dict[str, str] = {
     "widevine_signer": "Name that the Widevine provider gave to this signer.",
     "widevine_signing_key_file": "File of mode 0600 that signs requests to the Widevine server.",
     "widevine_policy": "Policy that the Widevine server shall apply.",
+    "hardware": "Graphics cards that may encode, best first, as in nvenc,vaapi; none when not set.",
+    "core_hour_price": "What an hour of one core costs you, for the estimates; 0.04 when not set.",
     "long_poll_ms": "How long a worker's poll waits for a task, in milliseconds; 5000 when not set.",
 }
 """Name -> description of what only worker processes read."""

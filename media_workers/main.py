@@ -4,7 +4,6 @@ import contextlib
 import os
 import re
 import secrets
-import shutil
 import signal
 import socket
 import sys
@@ -30,9 +29,6 @@ from media_workers.media.plan import Plan
 from media_workers.media.verdicts import Verdict
 from media_workers.procs.binaries import Binaries, find_binaries, versions
 from media_workers.procs.errors import MissingBinaryError, ProcError
-from media_workers.procs.runner import ProcLimits
-from media_workers.procs.runner import run as run_process
-from media_workers.procs.sandbox import check_sandbox
 from media_workers.sdk import (
     Cancellation,
     ConductorClient,
@@ -51,6 +47,7 @@ from media_workers.sdk import (
 from media_workers.settings import WorkerSettings
 from media_workers.storage import LocalStorage, Scratch
 from media_workers.tasks.check_command import add_check
+from media_workers.tasks.doctor import chosen_hardware, disk_check, sandbox_check, tool_checks
 from media_workers.tasks.keys_commands import REQUEST_SECONDS, keys_app
 from media_workers.tasks.plan import plan_title
 from media_workers.tasks.probing import inspect_source
@@ -60,10 +57,6 @@ from media_workers.tasks.validate import profile_for
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
-# What the ladder, the sound and the poster are made with.
-ENCODERS = ("libx264", "aac", "mjpeg")
-DOCTOR_LIMITS = ProcLimits(wall_seconds=30)
-FREE_BYTES_MIN = 2 << 30
 
 app = typer.Typer(
     help="Media workers: they take tasks from a server and process video.",
@@ -120,7 +113,12 @@ def run(  # noqa: PLR0917 - the parameters are the command line's options
                     workers=WORKERS,
                     pools=_pools(served, settings),
                     resources=Resources(
-                        storage=storage, scratch=scratch, binaries=tools, keys=_custody(settings)
+                        storage=storage,
+                        scratch=scratch,
+                        binaries=tools,
+                        keys=_custody(settings),
+                        hardware=chosen_hardware(tools, settings.hardware),
+                        core_hour_price=settings.core_hour_price,
                     ),
                     worker_id=worker_id,
                     domain=settings.domain,
@@ -184,13 +182,13 @@ def doctor(
         tools = _find(settings)
         for name, version in versions(tools).items():
             checks.append({"check": name, "ok": True, "detail": version, "path": getattr(tools, name, "")})
-        checks += _encoder_checks(tools)
+        checks += tool_checks(tools)
     except ProcError as error:
         checks.append({"check": "tools", "ok": False, "detail": str(error)})
     checks += [
-        _disk_check("media", settings.media_root),
-        _disk_check("scratch", settings.scratch_root),
-        _sandbox_check(),
+        disk_check("media", settings.media_root),
+        disk_check("scratch", settings.scratch_root),
+        sandbox_check(),
     ]
     healthy = all(check["ok"] for check in checks)
     if as_json:
@@ -294,13 +292,15 @@ def _ignore(_number: int, _frame: object) -> None:
 _POOL_OF: dict[ResourceClass, str] = {
     "io": "light",
     "cpu-small": "small",
-    "package": "small",
+    # Apart from the small ones, or a preview would wait behind another title's sound.
+    "package": "package",
     "cpu-large": "large",
 }
 
 
 def _pools(served: list[str], settings: WorkerSettings) -> list[PoolSpec]:
-    slots = {"light": settings.io_slots, "small": settings.concurrency, "large": settings.concurrency}
+    busy = dict.fromkeys(("small", "package", "large"), settings.concurrency)
+    slots = {"light": settings.io_slots, **busy}
     members: dict[str, list[str]] = {}
     for name in served:
         members.setdefault(_POOL_OF[CLASS_OF[name]], []).append(name)
@@ -373,40 +373,6 @@ def _lone_context(tools: Binaries) -> Iterator[TaskContext]:
             note=lambda _text: None,
             fetch_workflow=no_workflow,
         )
-
-
-def _encoder_checks(tools: Binaries) -> list[dict[str, object]]:
-    listed = run_process([tools.ffmpeg, "-hide_banner", "-encoders"], limits=DOCTOR_LIMITS).stdout.decode()
-    known = {line.split()[1] for line in listed.splitlines() if len(line.split()) > 1}
-    return [
-        {
-            "check": f"encoder {name}",
-            "ok": name in known,
-            "detail": "present"
-            if name in known
-            else f"this FFmpeg has no {name}; name another with SHOWRUNNER_FFMPEG",
-        }
-        for name in ENCODERS
-    ]
-
-
-def _disk_check(name: str, folder: Path) -> dict[str, object]:
-    place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(place).free
-    enough = free >= FREE_BYTES_MIN
-    detail = f"{free / (1 << 30):.1f} GiB free at {folder}"
-    return {
-        "check": f"disk for {name}",
-        "ok": enough,
-        "detail": detail if enough else f"{detail}; free some space",
-        "freeBytes": free,
-    }
-
-
-def _sandbox_check() -> dict[str, object]:
-    """Never a failure: where the kernel allows less, FFmpeg's own whitelists hold."""
-    found = check_sandbox()
-    return {"check": "sandbox", "ok": True, "detail": found.sentence, **msgspec.to_builtins(found)}
 
 
 def _json_object(text: str | None) -> dict[str, Any] | None:

@@ -110,6 +110,18 @@ class WorkerSettings(BaseSettings):
         "key and its vector in hex on one line",
     )
     widevine_policy: str = Field(default="", description="policy that the Widevine server shall apply")
+    hardware: str = Field(
+        default="",
+        pattern=r"^$|^(nvenc|qsv|vaapi|videotoolbox)(,(nvenc|qsv|vaapi|videotoolbox))*$",
+        description="graphics cards that may encode, best first, as in nvenc,vaapi; used for titles that this "
+        "worker plans, where FFmpeg has the encoder and a trial goes well",
+    )
+    core_hour_price: float = Field(
+        default=0.04,
+        ge=0,
+        le=1000,
+        description="what an hour of one core costs you, for the estimates",
+    )
     long_poll_ms: int = Field(
         default=5000, ge=0, le=5000, description="how long a poll waits for a task, in milliseconds"
     )

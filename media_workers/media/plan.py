@@ -1,7 +1,7 @@
 """The plan: everything a title's encode will be, fixed before the first frame is decoded."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 import msgspec
@@ -14,8 +14,10 @@ from media_workers.media.estimate import Estimate, estimate_title, predicted_sec
 from media_workers.media.facts import AudioFacts, SourceFacts, VideoFacts, clock_start
 from media_workers.media.gate import QualityPlan, quality_plan
 from media_workers.media.groups import Group, plan_groups
+from media_workers.media.hardware import on_hardware
 from media_workers.media.ladder import Rendition, ladder
 from media_workers.media.per_title import PerTitle, apply_per_title
+from media_workers.media.profile_records import Codec
 from media_workers.media.profiles import PlanError, Profile
 from media_workers.media.rates import nearest_standard_rate, rate_text
 from media_workers.media.stills_plan import StillsPlan, cover_plan, stills_plan
@@ -108,6 +110,7 @@ def make_plan(
     protected: bool = False,
     per_title: PerTitle | None = None,
     black: Sequence[tuple[float, float]] = (),
+    hardware: Mapping[Codec, str] | None = None,
 ) -> Plan:
     """Plan a title.
 
@@ -119,6 +122,7 @@ def make_plan(
         protected: the title will be encrypted, so nothing of it may be shown early in the clear.
         per_title: what trial encodes have found; None takes the profile's ladder as it is.
         black: black stretches as (start, end) in seconds of the title, from the scan.
+        hardware: the encoder of each codec that a graphics card takes over.
 
     Raises:
         PlanError: the source has nothing this profile encodes.
@@ -132,6 +136,7 @@ def make_plan(
     renditions = _renditions(planned, rate, profile) if planned else ()
     if per_title is not None:
         renditions = apply_per_title(renditions, per_title)
+    renditions = on_hardware(renditions, hardware or {})
     quality = None
     if profile.quality_gate:
         quality = quality_plan(

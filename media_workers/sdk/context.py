@@ -3,14 +3,15 @@
 import contextlib
 import functools
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 import msgspec
 
 from media_workers.drm.custody import Custody
+from media_workers.media.profile_records import Codec
 from media_workers.procs.binaries import Binaries
 from media_workers.sdk.errors import TaskCancelled, TaskFailed
 from media_workers.sdk.models import Progress, Task, Workflow
@@ -26,12 +27,18 @@ class CancelReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What all runs of a worker process share; `keys` is None where nothing is ever protected."""
+    """What all runs of a worker process share; `keys` is None where nothing is ever protected.
+
+    `hardware` names the encoder of each codec that a graphics card takes over. `core_hour_price` is what the
+    operator pays, for estimates; None for the usual one.
+    """
 
     storage: Storage
     scratch: Scratch
     binaries: Binaries
     keys: Custody | None = None
+    hardware: Mapping[Codec, str] = field(default_factory=dict)
+    core_hour_price: float | None = None
 
     @property
     def artefacts(self) -> Artefacts:

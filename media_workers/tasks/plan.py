@@ -1,7 +1,7 @@
 """media_plan: from facts to everything the encode will be, and the branches that do it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -10,6 +10,7 @@ from media_workers.media.calibration import Calibration
 from media_workers.media.facts import SourceFacts
 from media_workers.media.per_title import PerTitle
 from media_workers.media.plan import Plan, make_plan
+from media_workers.media.profile_records import Codec
 from media_workers.media.profiles import PlanError, Profile
 from media_workers.media.scan import Interval
 from media_workers.sdk import Record, TaskContext, TaskFailed, TaskRejected, WorkflowTask, worker
@@ -95,11 +96,12 @@ def plan(job: PlanInput, ctx: TaskContext) -> PlanOutput:
     planned = plan_title(
         job.facts,
         profile_for(job.profile, job.overrides),
-        calibration=load_calibration(ctx),
+        calibration=_speeds(ctx),
         slots=job.slots or 1,
         protected=bool(job.drm),
         per_title=job.per_title,
         black=[(item.start_seconds, item.end_seconds) for item in job.black or ()],
+        hardware=ctx.resources.hardware,
     )
     plan_key = store_plan(ctx, job.video_id, job.source_sha256, planned)
     early, rest = branches(job, planned, plan_key)
@@ -128,6 +130,7 @@ def plan_title(
     protected: bool = False,
     per_title: PerTitle | None = None,
     black: Sequence[tuple[float, float]] = (),
+    hardware: Mapping[Codec, str] | None = None,
 ) -> Plan:
     """Plan a title.
 
@@ -143,6 +146,7 @@ def plan_title(
             protected=protected,
             per_title=per_title,
             black=black,
+            hardware=hardware,
         )
     except PlanError as error:
         raise TaskRejected("invalid_options", str(error)) from error
@@ -227,6 +231,13 @@ def plan_of(ctx: TaskContext, job: BranchInput | EncodeInput) -> Plan:
     if job.plan_key is None:
         raise TaskRejected("invalid_input", "input field planKey is missing; it names the stored plan")
     return load_plan(ctx, job.plan_key)
+
+
+def _speeds(ctx: TaskContext) -> Calibration:
+    """What was learned, at the operator's price."""
+    price = ctx.resources.core_hour_price
+    known = load_calibration(ctx)
+    return known if price is None else msgspec.structs.replace(known, core_hour_price=price)
 
 
 def _tasks(work: Work) -> list[WorkflowTask]:

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -344,6 +345,27 @@ def test_secret_file_has_no_place_on_a_disk(tmp_path: Path) -> None:
     assert not Path(path).exists()
 
 
+def test_secret_file_of_a_killed_process(tmp_path: Path) -> None:
+    """A worker that is killed leaves nothing of what it had lent."""
+    program = (
+        "import pathlib, sys\n"
+        "from media_workers.drm.secret_file import secret_file\n"
+        "with secret_file('--keys=x', pathlib.Path(sys.argv[1])) as path:\n"
+        "    print(path, flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    argv = [sys.executable, "-c", program, str(tmp_path)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        path = Path(process.stdout.readline().decode().strip())
+        assert path.read_text() == "--keys=x"
+        process.kill()
+        process.wait(30)
+
+    assert not path.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_secret_file_without_memory_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a system without memory files it is a file of mode 0600 in the scratch folder, gone afterwards."""
     monkeypatch.delattr(os, "memfd_create", raising=False)
@@ -351,6 +373,16 @@ def test_secret_file_without_memory_files(tmp_path: Path, monkeypatch: pytest.Mo
     with secret_file("--keys=x\n", tmp_path) as path:
         assert Path(path).stat().st_mode & 0o777 == 0o600
         assert Path(path).read_text() == "--keys=x\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_secret_file_of_a_worker_that_is_not_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its tools run as another user space, which may not look into the worker: they get a file they can read."""
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+
+    with secret_file("--keys=x\n", tmp_path) as path:
+        assert Path(path).parent == tmp_path
+        assert Path(path).stat().st_mode & 0o777 == 0o600
     assert list(tmp_path.iterdir()) == []
 
 

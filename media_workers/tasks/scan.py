@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from media_workers.media.facts import SourceFacts
-from media_workers.media.scan import ScanFacts, ScanParser, merged_facts, scan_args
+from media_workers.media.scan import ScanFacts, merged_facts
+from media_workers.media.scan_log import ScanParser, scan_args
 from media_workers.media.verdicts import Verdict, judge, rejection
 from media_workers.procs.runner import ProcLimits
 from media_workers.sdk import Record, TaskContext, TaskRejected, worker

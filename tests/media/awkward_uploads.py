@@ -213,7 +213,7 @@ UPLOADS: tuple[Case, ...] = (
     case(
         14,
         "calls_the_network",
-        given(_PLAYLIST % b"http://169.254.169.254/latest/meta-data/"),
+        given(_PLAYLIST % b"http://metadata.invalid/latest/meta-data/"),
         "forbidden_container reject",
         security=True,
     ),

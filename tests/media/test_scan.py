@@ -7,16 +7,8 @@ from hypothesis import strategies as st
 
 from media_workers.media.catalogue import CATALOGUE, catalogue_document, verdict
 from media_workers.media.facts import AudioFacts, SourceFacts, VideoFacts
-from media_workers.media.scan import (
-    WINDOWS_MAX,
-    Complexity,
-    FieldCounts,
-    ScanFacts,
-    ScanParser,
-    StreamScan,
-    merged_facts,
-    scan_args,
-)
+from media_workers.media.scan import Complexity, FieldCounts, ScanFacts, StreamScan, merged_facts
+from media_workers.media.scan_log import WINDOWS_MAX, ScanParser, scan_args
 from media_workers.media.verdicts import judge
 
 EMPTY_FIELDS = "TFF:     0 BFF:     0 Progressive:     0 Undetermined:     0"

@@ -68,7 +68,8 @@ def check(job: CheckInput, ctx: TaskContext) -> CheckOutput:
     values = _key_values(ctx, job)
     ctx.progress(0.0, message="reading the package")
     try:
-        evidence = read_package(site, keys=tuple(values.values()), published=_published(parts))
+        keys = tuple(values.values()) or None
+        evidence = read_package(site, keys=keys, published=_published(parts))
     except SiteError as error:
         raise TaskFailed("artefact_missing", f"the package cannot be read: {error}") from error
     evidence = msgspec.structs.replace(evidence, ranges=_ranges(evidence, plan))
@@ -81,7 +82,8 @@ def check(job: CheckInput, ctx: TaskContext) -> CheckOutput:
         Expectation(
             plan=plan,
             protection=job.protection,
-            texts=None if job.text is None else len(job.text),
+            # A track without a cue is not packaged.
+            texts=None if job.text is None else sum(bool(item.text.cues) for item in job.text),
             decoded=decoded,
             loudness=_loudness(job.audio) or None,
             quality=_quality(plan, job),

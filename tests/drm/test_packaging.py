@@ -322,6 +322,7 @@ def test_no_key_in_any_argument_list(
         with subprocess.Popen(argv, cwd=tmp_path, stderr=subprocess.PIPE) as process:
             # Held still, so that it is there for as long as looking takes.
             process.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
             for name in ("cmdline", "environ"):
                 for path in Path("/proc").glob(f"[0-9]*/{name}"):
                     with contextlib.suppress(OSError):
@@ -377,7 +378,7 @@ def test_secret_file_without_memory_files(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_secret_file_of_a_worker_that_is_not_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its tools run as another user space, which may not look into the worker: they get a file they can read."""
+    """Its tools run in another user space and may not look into the worker: they get a file they can read."""
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
 
     with secret_file("--keys=x\n", tmp_path) as path:

@@ -88,17 +88,16 @@ def _efficiency(
 
 
 def decode_once(source: Path, folder: Path) -> dict[str, Any]:
-    """CPU of the rungs that share a process, together and one by one, for one chunk of a title."""
+    """CPU of the H.264 rungs below the largest, in one process and in one each, for one chunk of a title."""
     plan = plan_of(source)
     chunk = plan.chunks[0]
-    shared = [group for group in groups(plan) if len(group) > 1] or [list(plan.renditions[1:])]
-    together = alone = NOTHING
-    for group in shared:
-        together += _all(commands(plan, group, source, folder, chunk))
-        for rendition in group:
-            alone += _all(commands(plan, [rendition], source, folder, chunk))
+    cheap = list(plan.renditions[1:]) or list(plan.renditions)
+    together = _all(commands(plan, cheap, source, folder, chunk))
+    alone = NOTHING
+    for rendition in cheap:
+        alone += _all(commands(plan, [rendition], source, folder, chunk))
     return {
-        "rungs": [[rendition.name for rendition in group] for group in shared],
+        "rungs": [rendition.name for rendition in cheap],
         "cpu_one_process_s": round(together.cpu, 2),
         "cpu_process_a_rung_s": round(alone.cpu, 2),
         "saved": round(1 - together.cpu / alone.cpu, 4),

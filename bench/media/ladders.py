@@ -4,7 +4,7 @@ Every rung is encoded for real with the profile's encoder and scored against the
 Three figures a clip, each positive where the title's own ladder is cheaper:
 
 - `fixed`: for each rung of a ladder of fixed bitrates, what the same VMAF costs in the title's own ladder,
-  where 95 and more count as 95 (nobody sees the difference); the mean over the rungs;
+  where 95 and more count as 95 (nobody sees the difference); the mean over the rungs whose quality it has;
 - `fixed_bd`: the mean distance of the two curves where both have the same VMAF, without that ceiling;
 - `profile_bd`: the same against the profile's own ladder, which is capped CRF and so follows the title
   already.
@@ -51,6 +51,8 @@ FIXED_KBPS = ((234, 145), (360, 365), (432, 1100), (540, 2000), (720, 4500), (10
 """Apple's HLS authoring specification, H.264: lines and kb/s of its upper variant at each size."""
 RENDITIONS_MIN = 3
 CURVE_POINTS = 40
+# Two qualities this near to each other count as equal.
+NEAR_VMAF = 1.0
 SUBSAMPLE = 3
 SCORE_LOG = "score.json"
 
@@ -182,11 +184,11 @@ def _point(plan: Plan, encoded: Path, folder: Path, reference: Path) -> Point:
 
 def _saving(fixed: Sequence[Point], title: Sequence[Point]) -> float | None:
     """Mean over the fixed rungs; those whose quality the title's ladder does not have are left out."""
-    best = max(vmaf for _, vmaf in title)
+    qualities = [vmaf for _, vmaf in title]
     shares = [
-        1 - _bits_at(title, min(vmaf, VMAF_TOP, best)) / bits
+        1 - _bits_at(title, min(vmaf, VMAF_TOP)) / bits
         for bits, vmaf in fixed
-        if min(vmaf, VMAF_TOP) <= best + 1
+        if min(qualities) - NEAR_VMAF <= min(vmaf, VMAF_TOP) <= max(qualities) + NEAR_VMAF
     ]
     return round(statistics.fmean(shares), 4) if shares else None
 

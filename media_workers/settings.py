@@ -113,7 +113,7 @@ class WorkerSettings(BaseSettings):
     hardware: str = Field(
         default="",
         pattern=r"^$|^(nvenc|qsv|vaapi|videotoolbox)(,(nvenc|qsv|vaapi|videotoolbox))*$",
-        description="graphics cards that may encode, best first, as in nvenc,vaapi; used for titles that this "
+        description="graphics cards that may encode, best first, as in nvenc,vaapi; used for titles this "
         "worker plans, where FFmpeg has the encoder and a trial goes well",
     )
     core_hour_price: float = Field(

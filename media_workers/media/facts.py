@@ -180,7 +180,7 @@ def facts_from_probe(
     timings = {stream["index"]: _timing(stream, packets, spliced=spliced) for stream in streams}
     sound = [stream for stream in streams if stream.get("codec_type") == "audio"]
     text = [stream for stream in streams if stream.get("codec_type") == "subtitle"]
-    title, sanitised = clean_text(_tag(container, "title"))
+    titles = [clean_text(_tag(holder, "title")) for holder in (container, *streams)]
     return SourceFacts(
         container=name,
         size_bytes=size_bytes,
@@ -201,8 +201,8 @@ def facts_from_probe(
         ),
         encrypted=any(_is_encrypted(stream, timings[stream["index"]]) for stream in streams),
         external_reference="Skipped opening external track" in stderr,
-        title=title,
-        metadata_sanitised=sanitised,
+        title=titles[0][0],
+        metadata_sanitised=any(changed for _, changed in titles),
         scanned=packets is not None,
     )
 

@@ -158,6 +158,26 @@ def test_encoded_chunks_hold_the_planned_frames(
     assert found == expected_codes(name, plan)
 
 
+@pytest.mark.parametrize("name", ["open_gop", "late_start", "program_stream"])
+def test_a_clip_begins_and_ends_at_its_frames(
+    name: str,
+    *,
+    messy: Callable[[str], Planned],
+    probe: Probe,
+    encoded_codes: Callable[..., list[int]],
+) -> None:
+    """From 4.2 to 7 seconds at 25 a second are frames 105 to 174, in chunks and in one piece."""
+    source, _ = messy(name)
+    wanted = {"renditions": ["90p"], "clip": {"start": 4.2, "end": 7}, "qualityGate": False}
+    profile = msgspec.structs.replace(resolve_profile("fast", wanted), gop_seconds=1)
+    plan = make_plan(probe(source)[2], profile)
+    cut = plan_chunks(plan.frames_total, plan.gop_frames, plan.rate, chunk_seconds=1)
+
+    for chunks in (plan.chunks, cut):
+        chunked = msgspec.structs.replace(plan, chunks=chunks)
+        assert encoded_codes(chunked, plan.renditions[0], source) == list(range(105, 175))
+
+
 def test_a_clock_that_jumps_is_read_from_its_start(
     *,
     tools: Binaries,

@@ -5,7 +5,7 @@ from typing import Any
 import ffmpeg
 
 from media_workers.media.audio_plan import AudioPlan
-from media_workers.media.downmix import pan_filter
+from media_workers.media.downmix import KNOWN_LAYOUTS, pan_filter
 from media_workers.media.guards import CLEAN, FASTSTART, GUARDS, PROGRESS, compiled
 from media_workers.media.loudness import TRUE_PEAK_DBTP, Levelling, Loudness, levelling, measuring_options
 
@@ -13,6 +13,9 @@ from media_workers.media.loudness import TRUE_PEAK_DBTP, Levelling, Loudness, le
 PEAK_LIMIT = 0.89
 # Four samples for one: between two samples of 48 kHz a peak may rise above both (ITU-R BS.1770, annex 2).
 PEAK_SAMPLE_RATE = 192_000
+
+# What ffmpeg-python calls the output of a chain's third filter, where the two graphs meet.
+_SEAM = "s2"
 
 _ENCODERS: dict[str, dict[str, Any]] = {
     "aac": {"c:a": "aac"},
@@ -30,7 +33,7 @@ def loudness_args(ffmpeg_path: str, track: AudioPlan, *, source: str) -> list[st
     """
     sound = _sound(source, track).filter("loudnorm", **measuring_options())
     stream = ffmpeg.output(sound, "-", format="null")
-    return compiled(ffmpeg_path, stream, "info", *PROGRESS)
+    return _chained(compiled(ffmpeg_path, stream, "info", *PROGRESS))
 
 
 def output_loudness_args(ffmpeg_path: str, *, media: str) -> list[str]:
@@ -86,7 +89,7 @@ def audio_args(
             **CLEAN,
         },
     )
-    return compiled(ffmpeg_path, stream, "warning", *PROGRESS)
+    return _chained(compiled(ffmpeg_path, stream, "warning", *PROGRESS))
 
 
 def _levelled(sound: Any, level: Levelling, sample_rate: int) -> Any:
@@ -102,13 +105,35 @@ def _limited(sound: Any, ceiling: float) -> Any:
     return sound.filter("alimiter", limit=ceiling, level=0, latency=1)
 
 
+def _steady(track: AudioPlan) -> dict[str, Any]:
+    """Options of the filter that gives the rest one kind of sound, whatever the decoder changes to."""
+    # The sum of several channels passes full scale: whole numbers would be cut there.
+    options = {"sample_fmts": "fltp", "sample_rates": track.sample_rate}
+    named = track.mapping != "first_pair" and track.source_layout in KNOWN_LAYOUTS
+    return options | ({"channel_layouts": track.source_layout} if named else {})
+
+
+def _chained(argv: list[str]) -> list[str]:
+    """The same work in two filter graphs: the steady one, and all others fed by it.
+
+    A broadcast goes from stereo to 5.1 and back, and AC-3 may say at any time how it is to be mixed down. At
+    each such change FFmpeg builds the graph that the decoder feeds anew, and with it clocks and counters.
+    """
+    place = argv.index("-filter_complex") + 1
+    first, _, rest = argv[place].partition(f"[{_SEAM}];")
+    return [*argv[:place], f"{first}[{_SEAM}]", "-filter_complex", rest, *argv[place + 1 :]]
+
+
 def _sound(source: str, track: AudioPlan) -> Any:
-    """The track on the title's clock: gaps filled, what comes before the first frame cut, channels mixed."""
-    sound = ffmpeg.input(source, **GUARDS)[str(track.stream_index)]
+    """The track on the title's clock, exactly as long: gaps filled, channels mixed, what lies outside cut."""
+    sound = ffmpeg.input(source, **GUARDS)[str(track.stream_index)].filter("aformat", **_steady(track))
+    # What a frame says of its mixing would make the second graph anew as well.
+    sound = sound.filter("asidedata", mode="delete")
+    # A graph does not hear of the end of the one that feeds it (FFmpeg 9.0): `atrim` is its end.
+    sound = sound.filter("apad")
     if track.offset_seconds:
         sound = sound.filter("asetpts", f"PTS-{track.offset_seconds!r}/TB")
     sound = sound.filter("aresample", track.sample_rate, **{"async": 1, "first_pts": 0})
-    # The sum of several channels passes full scale: whole numbers would be cut there.
-    sound = sound.filter("aformat", sample_fmts="fltp")
+    sound = sound.filter("atrim", end_sample=track.samples_total)
     name, options = pan_filter(track.source_channels, track.source_layout, track.layout)
     return sound.filter(name, **options)

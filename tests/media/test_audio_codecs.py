@@ -308,3 +308,34 @@ def chunked_lumas(
         )
         lumas += greys(target)
     return lumas
+
+
+@pytest.mark.parametrize("layouts", [("stereo", "5.1"), ("5.1", "stereo")])
+def test_channels_that_change_on_the_way(
+    layouts: tuple[str, str],
+    *,
+    probe: Probe,
+    tools: Binaries,
+    execute: Execute,
+    encode: Callable[[AudioPlan, Path], Path],
+    tmp_path: Path,
+) -> None:
+    """A broadcast that goes from stereo to 5.1, or back, keeps its length and the place of its sounds."""
+    source = tmp_path / "broadcast.ts"
+    with source.open("wb") as joined:
+        for number, layout in enumerate(layouts):
+            part = tmp_path / f"{number}.ts"
+            channels = {"stereo": 2, "5.1": 6}[layout]
+            beep = "|".join(["0.3*sin(6283*t)*gt(t\\,1.5)" if number else "0"] * channels)
+            sound = ["-f", "lavfi", "-i", f"aevalsrc={beep}:c={layout}:d=2:s=48000", "-c:a", "ac3"]
+            video = ["-f", "lavfi", "-i", "testsrc2=s=160x90:r=25:d=2", "-c:v", "mpeg2video"]
+            inputs = [*video[:4], *sound[:4], *video[4:], *sound[4:]]
+            execute([tools.ffmpeg, "-v", "error", *inputs, "-output_ts_offset", str(2 * number), str(part)])
+            joined.write(part.read_bytes())
+    plan = make_plan(probe(source)[2], wanting("aac", loudness_lufs=None)).audio[0]
+
+    target = encode(plan, source)
+
+    document, scan, _ = probe(target)
+    assert check_audio(plan, document, scan) == ()
+    assert first_sound(execute, tools, target, 2) == pytest.approx(3.5, abs=FRAME_SECONDS)

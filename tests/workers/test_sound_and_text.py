@@ -134,13 +134,12 @@ def test_stills_have_a_small_poster(title: Branches) -> None:
     ids=["noise", "clicks"],
 )
 def test_what_is_lost_is_made_up_for(
-    sound: str, warnings: list[str], *, tools: Binaries, tmp_path: Path
+    sound: str, warnings: list[str], *, desk: Desk, tools: Binaries, tmp_path: Path
 ) -> None:
     """Loudness that an encode took away is given back; where the peaks do not allow it, that is told."""
     clip = tmp_path / "sound.wav"
     argv = [tools.ffmpeg, "-v", "error", "-f", "lavfi", "-i", sound, str(clip)]
     run(argv, limits=ProcLimits(wall_seconds=60)).check("sound")
-    desk = Desk(tmp_path / "desk", tools)
 
     audio = Branches(desk, clip, "audio", {}).run("media_audio", "audio_0_aac")["audio"]
 
@@ -148,17 +147,15 @@ def test_what_is_lost_is_made_up_for(
     assert audio["loudnessTargetLufs"] == -16.0
     assert (abs(audio["loudnessLufs"] + 16.0) <= 1.0) == (not warnings)
     assert desk.leftovers() == []
-    desk.close()
 
 
-def test_sound_alone(tools: Binaries, tmp_path: Path) -> None:
+def test_sound_alone(desk: Desk, tools: Binaries, tmp_path: Path) -> None:
     """A silent song with cover art: its loudness is left alone, and the art is its poster."""
     clip = tmp_path / "song.m4a"
     sound = ["-f", "lavfi", "-i", "anullsrc=d=1", "-f", "lavfi", "-i", "testsrc2=s=300x300:r=1:d=1"]
     maps = ["-map", "0", "-map", "1", "-t", "1", "-frames:v", "1", "-c:v", "png"]
     argv = [tools.ffmpeg, "-v", "error", *sound, *maps, "-disposition:v", "attached_pic", str(clip)]
     run(argv, limits=ProcLimits(wall_seconds=60)).check("song")
-    desk = Desk(tmp_path / "desk", tools)
 
     song = Branches(desk, clip, "audio", {})
     high, low = (song.run("media_audio", ref) for ref in ("audio_0_aac", "audio_0_aac_low"))
@@ -169,4 +166,3 @@ def test_sound_alone(tools: Binaries, tmp_path: Path) -> None:
     assert stills["stills"]["poster"] == "poster.jpg"
     assert stills["stills"]["storyboard"] is None
     assert stills["stills"]["sheets"] == []
-    desk.close()

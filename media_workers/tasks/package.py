@@ -9,7 +9,7 @@ import msgspec
 from media_workers.media.check_expected import Expectation
 from media_workers.media.check_files import BESIDE
 from media_workers.media.dash import with_storyboard
-from media_workers.media.hls_edit import with_defaults
+from media_workers.media.hls_edit import with_defaults, with_ranges
 from media_workers.media.package import (
     CBCS_MPD,
     MASTER,
@@ -35,7 +35,7 @@ from media_workers.tasks.records import AudioFile, FileRef, Package, TextFile, V
 from media_workers.tasks.tools import MIB, PACKAGE_LIMITS, run_tool, tool_versions
 
 # Raised when what is done beside the packager changes, as its command does not show that.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 SCRATCH_BYTES_MIN = 64 * MIB
 # Segments repeat a little header each; the rest is the encodes' own bytes.
 SIZE_FACTOR = 1.1
@@ -234,7 +234,7 @@ def _finish_manifests(job: PackageInput, plan: Plan, folder: Path) -> None:
     """What the packager cannot say: one key address for each key, the plan's default, the storyboard."""
     for path in folder.rglob("*.m3u8"):
         text = path.read_text(encoding="utf-8")
-        edited = with_defaults(text, plan) if path.name == MASTER else text
+        edited = with_ranges(with_defaults(text, plan), plan) if path.name == MASTER else text
         if job.protection is not None:
             edited = rewrite_fairplay(edited, job.protection)
         if edited != text:

@@ -13,11 +13,13 @@ from media_workers.media.package import content_type, kept_out_of_hls, packager_
 from media_workers.media.plan import Plan
 from media_workers.media.verdicts import judge, rejection
 from media_workers.procs.binaries import Binaries
+from tests.media.conftest import RECIPES
 from tests.media.packages import SOURCE, VIDEO_ID, Studio, Title
 
 pytestmark = pytest.mark.media
 
 TWO_GERMAN = SOURCE.replace("language=eng", "language=deu").replace("language=fra", "language=und")
+HDR = f"-f lavfi -i testsrc2=s=320x180:r=25:d=1 {RECIPES['hdr10.mp4'].split('d=1 ')[1]}"
 SOUND_ALONE = "-f lavfi -i sine=d=4.6:r=48000 -c:a aac"
 
 
@@ -121,6 +123,18 @@ def test_the_plan_chooses_the_default(studio: Studio) -> None:
     assert [line.default for line in lines] == [False, True]
     assert [line.language for line in lines] == ["de", "mis"]
     assert all(line.autoselect for line in lines if line.default)
+
+
+def test_dynamic_ranges_are_said(studio: Studio) -> None:
+    """HLS says of each picture whether it is HDR, also of VP9, which the packager takes for SDR."""
+    overrides = {"renditions": ["144p"], "codecs": ["h264", "vp9"], "hdr": "auto"}
+    title = studio.title(source=HDR, overrides=overrides, texts=())
+    folder = title.publish(title.package(), "hdr")
+    master = read_master("master.m3u8", (folder / "master.m3u8").read_text())
+
+    expected = {"video/144p": "SDR", "video/144p_vp9_hdr": "PQ"}
+    for listed in (master.variants, master.iframes):
+        assert {item.path.rpartition("/")[0]: item.video_range for item in listed} == expected
 
 
 def test_sound_alone_is_packaged(studio: Studio) -> None:

@@ -37,35 +37,13 @@ def keys_app(open_custody: OpenCustody, ask_server: AskServer) -> typer.Typer:
     def list_keys(video: VideoArgument, as_json: JsonFlag = False) -> None:
         """List the key ids of a video, by key version. Values are never shown."""
         try:
-            store = open_custody().store
-            documents, current = store.versions(video), store.current_version(video)
+            rows = _rows(open_custody(), video)
         except DrmError as error:
             _fail(str(error))
-        rows = [
-            {
-                "keyVersion": document.key_version,
-                "current": document.key_version == current,
-                "source": document.source,
-                "label": key.label,
-                "scheme": key.scheme,
-                "keyId": key.key_id,
-                "iv": key.iv,
-                "createdAt": document.created_at,
-            }
-            for document in documents
-            for key in document.keys
-        ]
         if as_json:
             _print_json(rows)
-            return
-        table = Table("version", "source", "label", "scheme", "key id", box=None)
-        for row in rows:
-            mark = "*" if row["current"] else ""
-            table.add_row(
-                f"{row['keyVersion']}{mark}",
-                *(str(row[name]) for name in ("source", "label", "scheme", "keyId")),
-            )
-        Console().print(table if rows else f"{video} has no keys")
+        else:
+            _show(video, rows)
 
     @app.command("rekey")
     def rekey(
@@ -93,6 +71,33 @@ def keys_app(open_custody: OpenCustody, ask_server: AskServer) -> typer.Typer:
         sys.stdout.write(f"the master key is now version {version}\n")
 
     return app
+
+
+def _rows(custody: Custody, video: str) -> list[dict[str, object]]:
+    current = custody.store.current_version(video)
+    return [
+        {
+            "keyVersion": document.key_version,
+            "current": document.key_version == current,
+            "source": document.source,
+            "label": key.label,
+            "scheme": key.scheme,
+            "keyId": key.key_id,
+            "iv": key.iv,
+            "createdAt": document.created_at,
+        }
+        for document in custody.store.versions(video)
+        for key in document.keys
+    ]
+
+
+def _show(video: str, rows: list[dict[str, object]]) -> None:
+    table = Table("version", "source", "label", "scheme", "key id", box=None)
+    for row in rows:
+        mark = "*" if row["current"] else ""
+        cells = (str(row[name]) for name in ("source", "label", "scheme", "keyId"))
+        table.add_row(f"{row['keyVersion']}{mark}", *cells)
+    Console().print(table if rows else f"{video} has no keys")
 
 
 def _reprocess(ask_server: AskServer, video: str) -> None:

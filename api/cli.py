@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from api import cli_demo, cli_local, cli_profiles, cli_serve, cli_videos, cli_workflow
+from api import cli_demo, cli_keys, cli_local, cli_profiles, cli_serve, cli_videos, cli_workflow
 from api.failures import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_USAGE, CommandError
 
 app = typer.Typer(
@@ -38,8 +38,8 @@ def _root(
     """Take flags, then SHOWRUNNER_* variables, then showrunner.toml: see `showrunner settings`."""
 
 
-for _add in (cli_demo.add, cli_serve.add, cli_videos.add, cli_profiles.add, cli_local.add, cli_workflow.add):
-    _add(app)
+for _module in (cli_demo, cli_serve, cli_videos, cli_profiles, cli_keys, cli_local, cli_workflow):
+    _module.add(app)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -28,9 +28,6 @@ def add(app: typer.Typer) -> None:
     app.command()(plan)
     app.command()(check)
     app.command()(doctor)
-    app.command(
-        context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-    )(keys)
     app.command()(settings)
 
 
@@ -65,15 +62,6 @@ def check(
     argv = [sys.executable, "-m", "media_workers", "check", place]
     argv += ["--decode"] if decode else []
     argv += ["--json"] if as_json else []
-    sys.stdout.flush()
-    raise typer.Exit(subprocess.run(argv, env=worker_environment(), check=False).returncode)
-
-
-def keys(context: typer.Context) -> None:
-    """Content keys of protected videos: list, rekey, rotate-master. No key is ever shown."""
-    from api.settings import worker_environment
-
-    argv = [sys.executable, "-m", "media_workers", "keys", *context.args]
     sys.stdout.flush()
     raise typer.Exit(subprocess.run(argv, env=worker_environment(), check=False).returncode)
 

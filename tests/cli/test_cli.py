@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from api.cli_videos import print_video
 from tests.cli.conftest import Done, Serving
 
 Run = Callable[..., Done]
@@ -31,6 +32,9 @@ NOBODY = "http://127.0.0.1:9"
         (["workflow", "start", "x", "--input", "[1]"], 2, "--input must be a JSON object"),
         (["videos", "--server", NOBODY], 1, f"no server answers at {NOBODY}"),
         (["videos", "--server", "bogus"], 1, "bogus is no server address"),
+        (["up", __file__, "--drm", "{"], 2, "--drm must be a JSON object"),
+        (["profiles", "put", "x", "nowhere.json"], 2, "there is no file nowhere.json"),
+        (["keys", "list"], 2, "Missing argument"),
         (["up", "https://x.example/a.mp4"], 1, "not available in this version"),
         (["serve", "--host", "0.0.0.0"], 1, "--insecure"),
     ],
@@ -116,6 +120,69 @@ def test_a_video_from_the_command_line(showrunner: Run, shared: Serving, tmp_pat
     gone = showrunner("show", video_id, *at)
     assert gone.code == 1
     assert gone.err.startswith(f"there is no video '{video_id}'")
+
+
+@pytest.mark.server
+def test_profiles_and_protection_from_the_command_line(
+    showrunner: Run, shared: Serving, tmp_path: Path
+) -> None:
+    """profiles put, show, rm; up with one of them and --drm: both reach the workflow."""
+    at = ["--server", shared.url]
+    file, clip = tmp_path / "own.json", tmp_path / "clip.mp4"
+    file.write_text(json.dumps({"codecs": ["av1"], "renditions": ["360p"]}))
+    clip.write_bytes(b"not really a video either")
+
+    assert showrunner("profiles", "put", "own", str(file), *at).out == "Stored own, revision 1.\n"
+    listed = showrunner("profiles", *at)
+    shown = showrunner("profiles", "show", "own", *at).json()
+    video = showrunner(
+        "up", str(clip), "--no-wait", "--profile", "own", "--drm", "dual", "--json", *at
+    ).json()
+    given = showrunner("workflow", "status", video["workflowId"], "--json", *at).json()["input"]
+
+    assert "netflix" in listed.out
+    assert "own" in listed.out
+    assert shown == {"codecs": ["av1"], "renditions": ["360p"], "name": "own"}
+    assert given["profile"] == shown
+    assert given["drm"]["scheme"] == "dual"
+    assert showrunner("profiles", "rm", "own", *at).code == 0
+    refused = showrunner("profiles", "rm", "default", *at)
+    assert (refused.code, "is shipped" in refused.err) == (1, True)
+    showrunner("rm", video["id"], *at)
+
+
+def test_a_video_is_shown_with_all_it_has(capsys: pytest.CaptureFixture[str]) -> None:
+    """Codec, VMAF, sound, subtitles and protection stand in what `show` prints."""
+    video = {
+        "id": "vid_x",
+        "status": "ready",
+        "title": "A title",
+        "progress": {"fraction": 1.0, "message": "ready"},
+        "source": {"durationSeconds": 10.0},
+        "renditions": [
+            {"name": "360p_av1", "codec": "av1", "quality": {"vmaf": {"mean": 94.25, "p5": 90.1}}},
+            {"name": "360p", "codec": "h264"},
+        ],
+        "audio": [{"codec": "eac3", "language": "de", "layout": "5.1(side)", "channels": 6}],
+        "subtitles": [{"kind": "captions", "language": "en", "label": "English", "sdh": True}],
+        "playback": {
+            "hls": "http://x/master.m3u8",
+            "drm": {"scheme": "cbcs", "systems": ["widevine", "fairplay"], "keyIds": {"hd": "1" * 32}},
+        },
+    }
+
+    print_video(video)
+
+    out = capsys.readouterr().out
+    for told in (
+        "94.2 / 90.1",
+        "sound: eac3, de, 5.1(side)",
+        "captions: en, English, sdh",
+        "hls: http://x/master.m3u8",
+        "protected: cbcs for widevine, fairplay",
+        f"key id hd: {'1' * 32}",
+    ):
+        assert told in out, out
 
 
 @pytest.mark.server

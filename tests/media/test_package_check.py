@@ -3,6 +3,7 @@
 import http.server
 import json
 import shutil
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -135,6 +136,19 @@ def test_a_clear_package_is_not_what_was_planned(clear: Sound, protected: Sound)
     report = check_package(clear.evidence, protected.expectation)
 
     assert broken(report) == {"encryption_missing"}
+
+
+def test_a_peak_is_told(clear: Sound, copy: Callable[[Sound], Path]) -> None:
+    """A segment far heavier than the average is a warning, beside the bandwidth that does not say so."""
+    folder = copy(clear)
+    target = folder / VIDEO / "00001.m4s"
+    ballast = 40 * target.stat().st_size
+    target.write_bytes(target.read_bytes() + struct.pack(">I4s", ballast + 8, b"free") + bytes(ballast))
+
+    found = {(finding.rule, finding.severity) for finding in clear.report(folder).findings}
+
+    assert ("peak_too_high", "warn") in found
+    assert ("bandwidth_wrong", "error") in found
 
 
 def test_published_keys_are_found(protected: Sound, copy: Callable[[Sound], Path]) -> None:

@@ -133,15 +133,9 @@ def make_plan(
     gop = max(1, _half_up(profile.gop_seconds * rate))
     segment = gop * profile.segment_gops
     planned = _video_plan(facts, video, span, profile) if video else None
-    renditions = _renditions(planned, rate, profile) if planned else ()
-    if per_title is not None:
-        renditions = apply_per_title(renditions, per_title)
+    renditions = _renditions(planned, rate, profile, per_title)
     renditions = on_hardware(renditions, hardware or {})
-    quality = None
-    if profile.quality_gate:
-        quality = quality_plan(
-            renditions, profile.quality, frames_total=frames, gop_frames=gop, rate=rate, black=black
-        )
+    quality = _quality(renditions, profile, frames=frames, gop=gop, rate=rate, black=black)
     chunks = plan_chunks(frames, gop, rate, chunk_seconds=_chunk_seconds(video, span, profile))
     preview = None if protected else _preview(renditions)
     usual_frames = chunks[0].frames if chunks else 0
@@ -268,8 +262,29 @@ def _preroll(video: VideoFacts) -> float:
     return round(preroll_seconds(video.keyframe_gap_seconds_max), 3)
 
 
-def _renditions(video: VideoPlan, rate: Fraction, profile: Profile) -> tuple[Rendition, ...]:
-    return ladder(*_size(video), rate, profile, source_range=video.colour.dynamic_range)
+def _quality(
+    renditions: tuple[Rendition, ...],
+    profile: Profile,
+    *,
+    frames: int,
+    gop: int,
+    rate: Fraction,
+    black: Sequence[tuple[float, float]],
+) -> QualityPlan | None:
+    if not profile.quality_gate:
+        return None
+    return quality_plan(
+        renditions, profile.quality, frames_total=frames, gop_frames=gop, rate=rate, black=black
+    )
+
+
+def _renditions(
+    video: VideoPlan | None, rate: Fraction, profile: Profile, per_title: PerTitle | None
+) -> tuple[Rendition, ...]:
+    if video is None:
+        return ()
+    usual = ladder(*_size(video), rate, profile, source_range=video.colour.dynamic_range)
+    return usual if per_title is None else apply_per_title(usual, per_title)
 
 
 def _size(video: VideoPlan) -> tuple[int, int]:

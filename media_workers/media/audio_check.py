@@ -62,10 +62,11 @@ def _track_length(track: AudioPlan, stream: Mapping[str, Any], packets: PacketSc
     timing = packets.timing(index, parse_rate(stream.get("time_base")) or Fraction(1))
     if timing is None:
         return
-    # What the edit list cuts away, the priming above all, is not counted by the scan.
+    # What the edit list cuts away, the priming above all, is counted by neither; it knows the exact end.
     seconds, planned = timing.end_seconds - timing.start_seconds, track.samples_total / track.sample_rate
-    if abs(seconds - planned) > frame / track.sample_rate:
-        yield error("duration", name, f"{seconds:.6f} seconds, planned are {planned:.6f}")
+    heard = float(stream.get("duration", seconds))
+    if abs(seconds - planned) > frame / track.sample_rate or abs(heard - planned) > 1.5 / track.sample_rate:
+        yield error("duration", name, f"{heard:.6f} seconds, planned are {planned:.6f}")
     if timing.frame_seconds_max > 1.5 * frame / track.sample_rate:
         yield error(
             "gap", name, f"there is a gap of {timing.frame_seconds_max:.6f} seconds between two frames"

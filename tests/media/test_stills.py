@@ -95,7 +95,7 @@ def test_black_title_has_a_poster(
     """A title that is black throughout has no candidate, until a black one is asked for."""
     source, target = clip("black.mp4"), tmp_path / "poster.jpg"
     plan = make_plan(probe(source)[2], resolve_profile("fast"))
-    ask = {"source": str(source), "target": str(target), "at_seconds": 0.0}
+    ask: dict[str, Any] = {"source": str(source), "target": str(target), "at_seconds": 0.0}
 
     run(poster_args(tools.ffmpeg, plan, **ask), limits=ProcLimits(wall_seconds=60))
     assert not target.exists()

@@ -131,10 +131,8 @@ def make_plan(
     rate, frames = span.rate, span.frames
     speeds = calibration or Calibration()
     gop = max(1, _half_up(profile.gop_seconds * rate))
-    segment = gop * profile.segment_gops
     planned = _video_plan(facts, video, span, profile) if video else None
-    renditions = _renditions(planned, rate, profile, per_title)
-    renditions = on_hardware(renditions, hardware or {})
+    renditions = on_hardware(_renditions(planned, rate, profile, per_title), hardware or {})
     quality = _quality(renditions, profile, frames=frames, gop=gop, rate=rate, black=black)
     chunks = plan_chunks(frames, gop, rate, chunk_seconds=_chunk_seconds(video, span, profile))
     preview = None if protected else _preview(renditions)
@@ -147,8 +145,8 @@ def make_plan(
         frames_total=frames,
         duration_seconds=round(float(span.seconds), 6),
         gop_frames=gop,
-        segment_frames=segment,
-        segment_seconds=round(float(segment / rate), 6),
+        segment_frames=gop * profile.segment_gops,
+        segment_seconds=round(float(gop * profile.segment_gops / rate), 6),
         timescale=_timescale(rate),
         video=planned,
         renditions=renditions,

@@ -43,7 +43,7 @@ def codes_args(ffmpeg: str, media: str) -> list[str]:
 
 
 def read_codes(luma: bytes) -> list[int]:
-    """The numbers of the pictures that `codes_args` printed, in order; some block of some picture is light."""
+    """The numbers of the pictures that `codes_args` printed, in order; some block is light."""
     # What light and dark are depends on the dynamic range: their middle does not.
     middle = (min(luma, default=0) + max(luma, default=0)) / 2
     pictures = (luma[start : start + BITS] for start in range(0, len(luma), BITS))

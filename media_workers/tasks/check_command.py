@@ -68,12 +68,12 @@ def examine(place: str, open_context: OpenContext | None = None) -> Report:
     Raises:
         SiteError: nothing can be read there.
     """
-    site = open_site(place)
-    evidence = read_package(site)
-    if open_context is None:
-        return check_package(evidence)
-    with open_context() as ctx, ctx.scratch(SCRATCH_BYTES) as folder:
-        decoded = decode_samples(ctx, site, evidence, folder, protection=None, values={})
+    with contextlib.closing(open_site(place)) as site:
+        evidence = read_package(site)
+        if open_context is None:
+            return check_package(evidence)
+        with open_context() as ctx, ctx.scratch(SCRATCH_BYTES) as folder:
+            decoded = decode_samples(ctx, site, evidence, folder, protection=None, values={})
     return check_package(evidence, Expectation(decoded=decoded))
 
 

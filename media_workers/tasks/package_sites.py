@@ -64,6 +64,9 @@ class LocalFolder:
         self.name = str(folder)
         self._entry = entry
 
+    def close(self) -> None:
+        """Nothing is held open."""
+
     def entries(self) -> list[str]:
         if self._entry is not None:
             return [self._entry]

@@ -93,7 +93,7 @@ def play(browser: Browser, site: str, studio: Studio) -> Callable[..., dict[str,
         keys: dict[str, str] | None = None,
         *,
         codec: str | None = None,
-        seconds: float = 1.0,
+        seconds: float = 0.6,
         switch: bool = False,
     ) -> dict[str, Any]:
         path = manifest.relative_to(studio.desk.media).as_posix()

@@ -116,7 +116,7 @@ class ServerSettings(EngineSettings):
 WORKER_SETTINGS: dict[str, str] = {
     "worker_api_key": "API key that workers send to the server.",
     "scratch": "Folder of the workers for unfinished work, on a local disk; DATA/scratch when not set.",
-    "concurrency": "Encodes at once in a worker process; half the cores when not set.",
+    "concurrency": "Encodes at once in a worker process; as many as there are cores when not set.",
     "io_slots": "Light tasks at once in a worker process, beside the encodes; 4 when not set.",
     "domain": "Workers serve only tasks of this domain.",
     "ffmpeg": "FFmpeg to use instead of the one installed with Showrunner.",

@@ -13,8 +13,8 @@ from media_workers.media.protection import KeySource
 
 
 def default_concurrency() -> int:
-    """An encoder keeps about two cores busy."""
-    return max(1, (os.cpu_count() or 2) // 2)
+    """An encoder that makes the same bytes each time keeps about one core busy."""
+    return os.cpu_count() or 1
 
 
 class WorkerSettings(BaseSettings):
@@ -43,7 +43,7 @@ class WorkerSettings(BaseSettings):
         default_factory=default_concurrency,
         ge=1,
         le=256,
-        description="encodes at once; half the cores by default",
+        description="encodes at once; as many as there are cores by default",
     )
     io_slots: int = Field(
         default=4,

@@ -57,5 +57,5 @@ def plan_chunks(
 
 
 def preroll_seconds(keyframe_gap_seconds_max: float) -> float:
-    """How much before a chunk decoding starts: across the longest distance between two keyframes, and more."""
+    """How much before a chunk decoding starts: more than the longest distance between two keyframes."""
     return max(PREROLL_SECONDS, keyframe_gap_seconds_max + SEEK_SLACK_SECONDS)

@@ -176,6 +176,7 @@ def test_manifest_lists_every_file(title: Title) -> None:
     assert title.published["playback"] == {
         "hls": "master.m3u8",
         "dash": "manifest.mpd",
+        "dashCbcs": None,
         "poster": "poster.jpg",
         "storyboard": "storyboard.vtt",
     }

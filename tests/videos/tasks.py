@@ -225,11 +225,14 @@ def whole_job(*, again: bool) -> list[dict[str, Any]]:
                 outputData={"again": False, "quality": second, "verdicts": [changed]},
             ),
         ]
+    return [*job, *_packaged()]
+
+
+def _packaged() -> list[dict[str, Any]]:
     findings = [
         {"rule": "bandwidth", "severity": "warn", "subject": "720p.m3u8", "message": "Peaks are high."}
     ]
     return [
-        *job,
         task("media_keys", outputData={"protection": PROTECTION}),
         task(
             "media_package",

@@ -417,10 +417,14 @@ def _show_plan(report: PlanReport) -> None:
         console.print(f"{words.name}: {words.kind}, {words.language}")
     estimate = made.estimate
     console.print(
-        f"{len(made.chunks)} chunks, {len(made.groups)} groups; about {estimate.wall_seconds:.1f} s of work "
+        f"{_counted(len(made.chunks), 'chunk')}, {_counted(len(made.groups), 'group')}; about {estimate.wall_seconds:.1f} s of work "
         f"({estimate.cpu_seconds:.1f} s of processor time), {estimate.output_bytes / (1 << 20):.1f} MiB, "
         f"cost {estimate.cost:.4f}"
     )
+
+
+def _counted(number: int, name: str) -> str:
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
 
 
 def _print_json(document: object) -> None:

@@ -418,7 +418,8 @@ def _show_plan(report: PlanReport) -> None:
     estimate = made.estimate
     console.print(
         f"{_counted(len(made.chunks), 'chunk')}, {_counted(len(made.groups), 'group')}; "
-        f"about {estimate.wall_seconds:.1f} s of work ({estimate.cpu_seconds:.1f} s of processor time), {estimate.output_bytes / (1 << 20):.1f} MiB, "
+        f"about {estimate.wall_seconds:.1f} s of work ({estimate.cpu_seconds:.1f} s of processor time), "
+        f"{estimate.output_bytes / (1 << 20):.1f} MiB, "
         f"cost {estimate.cost:.4f}"
     )
 

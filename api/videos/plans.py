@@ -19,6 +19,10 @@ from engine.services.executions import StartRequest
 WORKFLOW = "video_plan"
 WAIT_S_MAX = 120.0
 """A plan reads the whole source; one that takes longer is better asked for on the command line."""
+UNPOLLED_S_MAX = 2.0
+"""So long a plan waits where no worker has asked for such work within the last `POLLED_S`."""
+POLLED_S = 600.0
+FIRST_TASK = "media_validate"
 LOOK_S = 1.0
 
 
@@ -87,6 +91,8 @@ async def _ended(engine: Engine, workflow_id: str) -> dict[str, Any]:
                 workflow = msgspec.json.decode(await engine.executions.workflow(workflow_id))
                 if workflow["status"] not in {"RUNNING", "PAUSED"}:
                     return workflow
+                if waited_s >= UNPOLLED_S_MAX and not _taken(workflow) and not await _polled_lately(engine):
+                    return workflow
                 await watch.wait(LOOK_S)
                 waited_s += LOOK_S
     finally:
@@ -98,11 +104,24 @@ async def _ended(engine: Engine, workflow_id: str) -> dict[str, Any]:
     return workflow
 
 
+async def _polled_lately(engine: Engine) -> bool:
+    now_ms = engine.clock.now_ms()
+    return any(
+        now_ms - int(each.get("lastPollTime") or 0) <= POLLED_S * 1000
+        for each in await engine.queues.poll_data(FIRST_TASK)
+    )
+
+
+def _taken(workflow: Json) -> bool:
+    """Whether some worker has begun with it."""
+    return any(task.get("status") != "SCHEDULED" for task in objs(workflow.get("tasks")))
+
+
 def _refusal(workflow: Json, tasks: list[dict[str, Any]]) -> ProblemError:
     if workflow.get("status") in {"RUNNING", "PAUSED"}:
         return ProblemError(
             "plan_not_made",
-            f"no worker made the plan within {WAIT_S_MAX:.0f} s; see that one runs: showrunner worker",
+            "no worker made the plan in time; see that one runs: showrunner worker",
         )
     found = failure(workflow, tasks)
     return ProblemError(

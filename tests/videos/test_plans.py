@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -101,3 +102,12 @@ def test_wrong_plans_are_refused(
 
     assert answer.status_code == status
     assert path is None or path in [each["path"] for each in answer.json()["errors"]]
+
+
+def test_without_workers_nobody_waits_long(start_server: Callable[..., RunningServer]) -> None:
+    """Where no worker has asked for work, a plan is refused in words, to be asked for again."""
+    answer = plan_upload(start_server(), {})
+
+    assert answer.status_code == 503
+    assert (answer.json()["code"], answer.json()["retryable"]) == ("plan_not_made", True)
+    assert "showrunner worker" in answer.json()["detail"]

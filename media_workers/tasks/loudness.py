@@ -51,9 +51,7 @@ def heard_loudness(ctx: TaskContext, track: AudioPlan, media: Path) -> Loudness 
     Raises:
         TaskFailed: it could not be measured.
     """
-    return _measure(
-        ctx, output_loudness_args(ctx.resources.binaries.ffmpeg, media=str(media)), track.name
-    )
+    return _measure(ctx, output_loudness_args(ctx.resources.binaries.ffmpeg, media=str(media)), track.name)
 
 
 def _measure(ctx: TaskContext, command: list[str], name: str) -> Loudness | None:

@@ -308,7 +308,6 @@ def test_speke_boxes_reach_the_package(
         assert packager.pictures(made.folder, label, made.key(label)) == packager.pictures(clear, label)
 
 
-@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="argument lists are read from /proc")
 def test_no_key_in_any_argument_list(
     packager: Packager, custody: Opened, leaks: Leaks, tmp_path: Path
 ) -> None:

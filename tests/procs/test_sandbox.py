@@ -29,6 +29,7 @@ def connecting(limits: ProcLimits) -> int:
     return int(result.stdout)
 
 
+# A container may forbid namespaces, CI's too; what happens then is the promise of the tests below.
 @pytest.mark.skipif(not check_sandbox().network_closed, reason="this kernel makes no network namespaces")
 def test_a_tool_has_no_network() -> None:
     """A tool cannot even reach a server on the same machine; one that was allowed to can."""
@@ -65,6 +66,7 @@ def can_refuse() -> bool:
     return subprocess.run(refusing("true"), capture_output=True, timeout=20, check=False).returncode == 0
 
 
+# The refusal is made with a namespace of its own, which the machine itself may forbid.
 @pytest.mark.skipif(not can_refuse(), reason="this kernel lets nobody forbid network namespaces")
 def test_a_refusing_kernel_is_lived_with() -> None:
     """Where no namespace can be made, tools run all the same, and the worker knows."""
